@@ -1,0 +1,1 @@
+"""Where the values go: a journal first, then TensorBoard, MLflow and the console."""

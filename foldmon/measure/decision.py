@@ -1,0 +1,91 @@
+"""Decision folding: how the predicted class changes along a path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DecisionFolding:
+    """Changes of the predicted class along each path; it needs no labels.
+
+    Attributes:
+        changes: shape (P,), number of changes from point to point.
+        elsewhere: shape (P,), share of the path's length in a class that is neither end's.
+        ends: shape (P, 2), predicted class at the start and at the end.
+    """
+
+    changes: npt.NDArray[np.int64]
+    elsewhere: npt.NDArray[np.float64]
+    ends: npt.NDArray[np.int64]
+
+    @property
+    def mean_changes(self) -> float:
+        """Mean number of class changes a path."""
+        return float(self.changes.mean())
+
+    @property
+    def mean_elsewhere(self) -> float:
+        """Mean share of a path in a class that is neither end's."""
+        return float(self.elsewhere.mean())
+
+
+def decision_folding(
+    classes: npt.NDArray[np.int64], weights: npt.NDArray[np.float64] | None = None
+) -> DecisionFolding:
+    """Decision folding of paths whose predicted classes are known at points in order.
+
+    Args:
+        classes: shape (P, n), predicted class at each point.
+        weights: shape (P, n), share of the path that each point stands for; None takes the points as
+            equally spaced with the ends standing for half a step.
+
+    Example:
+        >>> import numpy as np
+        >>> from foldmon.measure.decision import decision_folding
+        >>> folding = decision_folding(np.array([[0, 2, 2, 1, 1]]))
+        >>> folding.changes.tolist(), folding.elsewhere.tolist()
+        ([2], [0.5])
+    """
+    if weights is None:
+        weights = np.full(classes.shape, 1.0 / (classes.shape[1] - 1))
+        weights[:, [0, -1]] /= 2
+    start, end = classes[:, :1], classes[:, -1:]
+    elsewhere = ((classes != start) & (classes != end)) * weights
+    return DecisionFolding(
+        changes=(classes[:, 1:] != classes[:, :-1]).sum(1),
+        elsewhere=elsewhere.sum(1),
+        ends=np.concatenate([start, end], axis=1),
+    )
+
+
+def predicted_class(output: Any, rows: int) -> Tensor | None:
+    """Class of each row from a model's output, or None where the output gives no class.
+
+    A tensor, the entry "logits" of a mapping or of an object, or the first tensor of a tuple is read as
+    logits: (R, C) by argmax, (R, 1) and (R,) by sign, (R, T, C) named "logits" at the last position T.
+    """
+    logits, named = _logits(output)
+    if logits is None or not logits.is_floating_point() or logits.shape[:1] != (rows,):
+        return None
+    if logits.ndim == 3 and named:
+        logits = logits[:, -1]
+    if logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1):
+        return (logits.reshape(-1) > 0).long()
+    return logits.argmax(1) if logits.ndim == 2 else None
+
+
+def _logits(output: Any) -> tuple[Tensor | None, bool]:
+    """The tensor to read as logits and whether it is named so."""
+    named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    if isinstance(named, Tensor):
+        return named, True
+    if isinstance(output, tuple | list) and output:
+        output = output[0]
+    return (output, False) if isinstance(output, Tensor) else (None, False)

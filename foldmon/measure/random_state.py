@@ -1,0 +1,52 @@
+"""Keep Python's, NumPy's and torch's global random generators as they were."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def random_state() -> dict[str, Any]:
+    """The states of all global generators of this process, to compare or to put back."""
+    state: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def torch_drew(before: dict[str, Any]) -> bool:
+    """Whether a torch generator of this process moved since ``before`` was taken."""
+    now = random_state()
+    pairs = [(before["torch"], now["torch"])]
+    pairs += list(zip(before.get("cuda", ()), now.get("cuda", ()), strict=False))
+    return any(not torch.equal(a, b) for a, b in pairs)
+
+
+@contextmanager
+def preserved_random_state() -> Iterator[None]:
+    """Put the global generators back at the end of the block.
+
+    They belong to the whole process: use it in the user's own thread only, never in a sampler's.
+    """
+    state = random_state()
+    try:
+        yield
+    finally:
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])
+        torch.set_rng_state(state["torch"])
+        if "cuda" in state:
+            torch.cuda.set_rng_state_all(state["cuda"])
+        if "mps" in state:
+            torch.mps.set_rng_state(state["mps"])

@@ -1,0 +1,69 @@
+"""Folding from distances, and its statistics over paths."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def folding(r1: Ints, r2: Ints) -> Floats:
+    """chi = 1 - r1 / r2, and 0 where r2 = 0 (arXiv 2502.09954, section 3).
+
+    Args:
+        r1: largest distance from the start, in units.
+        r2: distance walked, in units, of the same shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from foldmon.measure.statistics import folding
+        >>> folding(np.array([3, 5, 0]), np.array([6, 5, 0])).tolist()
+        [0.5, 0.0, 0.0]
+    """
+    return 1.0 - np.divide(r1, r2, out=np.ones(np.shape(r2)), where=np.asarray(r2) > 0)
+
+
+def bootstrap_interval(
+    values: Floats, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over paths.
+
+    Args:
+        values: shape (P,), one value a path.
+        level: nominal coverage.
+        resamples: number of resampled means.
+        seed: of the resampling.
+
+    Returns:
+        Lower and upper end; (nan, nan) where a single path leaves nothing to resample.
+    """
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    generator = np.random.default_rng(seed)
+    rows = generator.integers(len(values), size=(resamples, len(values)))
+    tail = (1.0 - level) / 2
+    low, high = np.quantile(values[rows].mean(1), (tail, 1.0 - tail))
+    return float(low), float(high)
+
+
+def class_pair_means(values: Floats, classes: Ints, count: int) -> Floats:
+    """Mean over the paths that join each two classes, in either direction.
+
+    Args:
+        values: shape (P,), one value a path.
+        classes: shape (P, 2), class index of each end.
+        count: number of classes C.
+
+    Returns:
+        Symmetric matrix of shape (C, C), NaN where no path joins the classes.
+    """
+    sums, numbers = np.zeros((count, count)), np.zeros((count, count))
+    low, high = classes.min(1), classes.max(1)
+    np.add.at(sums, (low, high), values)
+    np.add.at(numbers, (low, high), 1)
+    means = np.divide(sums, numbers, out=np.full_like(sums, np.nan), where=numbers > 0)
+    upper = np.triu(means)
+    mirrored: Floats = np.where(np.tri(count, k=-1, dtype=bool), upper.T, upper)
+    return mirrored

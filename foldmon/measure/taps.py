@@ -1,0 +1,197 @@
+"""Taps: see every activation call of one forward pass, and change nothing.
+
+Module activations are read in forward *pre*-hooks, before an in-place ReLU overwrites its input;
+functional ones by a ``TorchFunctionMode`` that is active only between ``__enter__`` and ``__exit__``
+and only in this thread. Every hook returns None, so the pass computes what it always computes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from foldmon.measure.activations import FUNCTIONS, FUSED, SELECTIONS, Reading, reader_of
+
+Visit = Callable[[str, Reading], None]
+"""Receives a site's name and what was read there, during the forward pass."""
+
+
+@dataclass
+class Sightings:
+    """What one tapped forward pass ran into, beside the sites that were read.
+
+    Attributes:
+        not_understood: where and what, with the reason in words.
+        kinks: functional selections (``max``, ``clamp``, ...) outside activation layers, by place.
+        executed: every module that ran, by path.
+    """
+
+    not_understood: dict[str, str] = field(default_factory=dict)
+    kinks: dict[str, str] = field(default_factory=dict)
+    executed: dict[str, nn.Module] = field(default_factory=dict)
+
+
+class Taps:
+    """Hooks on every module of ``model`` and a function mode, for the length of a ``with`` block.
+
+    Args:
+        model: the module to watch; its hooks are gone when the block ends, however it ends.
+        visit: called with ``(site, reading)`` at each activation call, in order of execution. A site's
+            name is the module's path, or ``path/function`` for functional calls; from its second call
+            in one forward pass ``:1``, ``:2`` ... is appended. Exceptions of ``visit`` propagate.
+
+    Call :meth:`restart` before every forward pass: it begins a new count of the calls.
+    """
+
+    def __init__(self, model: nn.Module, visit: Visit) -> None:
+        self.model = model
+        self.visit = visit
+        self.sightings = Sightings()
+        self._handles: list[RemovableHandle] = []
+        self._calls: Counter[str] = Counter()
+        self._stack: list[str] = []
+        self._inside = 0  # depth of registered activation modules being executed
+        self._mode = _FunctionTap(self)
+
+    def __enter__(self) -> Taps:
+        try:
+            for name, module in self.model.named_modules():
+                self._tap(name, module)
+        except BaseException:
+            self._remove()
+            raise
+        self._mode.__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._mode.__exit__(*exception)  # type: ignore[no-untyped-call]
+        self._remove()
+
+    def _remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def restart(self) -> None:
+        """Forget the calls of the last forward pass, also of one that raised half-way."""
+        self._calls.clear()
+        self._stack.clear()
+        self._inside = 0
+
+    def _tap(self, name: str, module: nn.Module) -> None:
+        if isinstance(module, torch.jit.ScriptModule):
+            self.sightings.not_understood[name or type(module).__name__] = (
+                "a TorchScript module: it runs no Python hooks; watch the module before scripting it"
+            )
+            return
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            self.sightings.not_understood[name or type(module).__name__] = (
+                f"{type(module).__name__}: its gates live inside a fused kernel"
+            )
+        enter, leave = _Enter(self, name, reader_of(module)), _Leave(self, name)
+        self._handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
+        self._handles.append(module.register_forward_hook(leave, always_call=True))
+
+    @property
+    def place(self) -> str:
+        """Path of the module that is being executed, '' for the root."""
+        return self._stack[-1] if self._stack else ""
+
+    def saw(self, name: str, reading: Reading) -> None:
+        """Number this call of the site and hand it on."""
+        call = self._calls[name]
+        self._calls[name] += 1
+        self.visit(f"{name}:{call}" if call else name, reading)
+
+    def saw_function(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Read a functional activation; note what bends or selects without being one."""
+        if self._inside:
+            return
+        rule = FUNCTIONS.get(function)
+        if rule is not None:
+            self.saw(_join(self.place, rule.name), rule.read(args, kwargs))
+        elif function in SELECTIONS and _selects_floats(args):
+            name = _join(self.place, SELECTIONS[function])
+            self.sightings.kinks.setdefault(name, SELECTIONS[function])
+        elif function in FUSED:
+            name = _join(self.place, FUSED[function])
+            self.sightings.not_understood.setdefault(name, "gates inside a fused kernel")
+
+
+def _join(place: str, function: str) -> str:
+    return f"{place}/{function}" if place else f"/{function}"
+
+
+def _selects_floats(args: tuple[Any, ...]) -> bool:
+    return any(isinstance(a, Tensor) and a.is_floating_point() and a.ndim > 0 for a in args)
+
+
+class _Enter:
+    """Pre-hook: reads the module's first input where the module is an activation layer."""
+
+    def __init__(self, taps: Taps, name: str, reader: Any) -> None:
+        self.taps, self.name, self.reader = taps, name, reader
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        taps = self.taps
+        taps._stack.append(self.name)
+        taps.sightings.executed[self.name] = module
+        if self.reader is None:
+            return
+        taps._inside += 1
+        if taps._inside > 1:
+            return
+        z = args[0] if args else next((v for v in kwargs.values() if isinstance(v, Tensor)), None)
+        if isinstance(z, Tensor):
+            taps._mode.paused = True
+            try:
+                taps.saw(self.name or type(module).__name__, self.reader(module, z))
+            finally:
+                taps._mode.paused = False
+
+
+class _Leave:
+    """Hook after the module, also where it raised: keeps the stack of places right."""
+
+    def __init__(self, taps: Taps, name: str) -> None:
+        self.taps, self.name = taps, name
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if self.taps._stack:
+            self.taps._stack.pop()
+        if self.taps._inside:
+            self.taps._inside -= reader_of(module) is not None
+
+
+class _FunctionTap(TorchFunctionMode):
+    """Shows the taps each torch function call, then lets it run as it is."""
+
+    def __init__(self, taps: Taps) -> None:
+        super().__init__()
+        self.taps = taps
+        self.paused = False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not self.paused:
+            self.paused = True
+            try:
+                self.taps.saw_function(func, args, kwargs)
+            finally:
+                self.paused = False
+        return func(*args, **kwargs)

@@ -1,0 +1,71 @@
+"""Model inputs as trees: a tensor, or tuples, lists and dicts of tensors, batch first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+
+def to_tensors(inputs: Any) -> Any:
+    """The same tree with arrays turned into tensors that share their memory.
+
+    Raises:
+        TypeError: no tensor in the tree.
+        ValueError: a tensor without a batch dimension, or tensors of different batch sizes.
+    """
+    tree = pytree.tree_map(_to_tensor, _plain(inputs))
+    tensors = [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+    if not tensors:
+        raise TypeError(
+            f"inputs must be a tensor or array, or a tuple or dict of them, got {type(inputs).__name__}"
+        )
+    if any(tensor.ndim == 0 for tensor in tensors):
+        raise ValueError("every input tensor needs a batch dimension first, got a 0-d tensor")
+    sizes = {len(tensor) for tensor in tensors}
+    if len(sizes) > 1:
+        raise ValueError(f"input tensors differ in their batch size: {sorted(sizes)}")
+    return tree
+
+
+def _plain(inputs: Any) -> Any:
+    """Mappings of other libraries (a tokenizer's BatchEncoding, ...) as the dicts they stand for."""
+    return dict(inputs) if hasattr(inputs, "keys") and not isinstance(inputs, dict) else inputs
+
+
+def _to_tensor(leaf: Any) -> Any:
+    if isinstance(leaf, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(leaf))
+    return leaf
+
+
+def map_tensors(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """Apply ``function`` to each tensor (and to its counterparts); other leaves stay the first's."""
+
+    def apply(leaf: Any, *rest: Any) -> Any:
+        return function(leaf, *rest) if isinstance(leaf, Tensor) else leaf
+
+    return pytree.tree_map(apply, tree, *others)
+
+
+def batch_size(tree: Any) -> int:
+    """Length of the batch dimension, 0 for a tree without tensors."""
+    return next((len(t) for t in pytree.tree_leaves(tree) if isinstance(t, Tensor)), 0)
+
+
+def take_rows(tree: Any, rows: Tensor) -> Any:
+    """The given rows of every tensor."""
+    return map_tensors(lambda tensor: tensor[rows.to(tensor.device)], tree)
+
+
+def call(model: Callable[..., Any], inputs: Any) -> Any:
+    """Call a model the way its inputs are packed: a dict by keyword, a tuple or list by position."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    if isinstance(inputs, tuple | list):
+        return model(*inputs)
+    return model(inputs)

@@ -1,0 +1,83 @@
+"""Counts over units: dead, saturated, and values that are no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foldmon.measure.activations import Reading
+from foldmon.measure.codes import Code
+from foldmon.measure.statistics import Floats, Ints
+
+
+class UnitCounts:
+    """Gathers, over all points of all paths, what single units did.
+
+    A unit is dead where its symbol never left the lowest piece, saturated where it never left the
+    highest. NaN exceeds no threshold and would read as dead: it is counted on its own.
+    """
+
+    def __init__(self, sites: Sequence[str], units: Sequence[int]) -> None:
+        self.sites, self.units = sites, units
+        self._ever: dict[int, Any] = {}
+        self._always: dict[int, Any] = {}
+        self._nonfinite: list[Any] = [0] * len(sites)
+
+    def add(self, place: int, reading: Reading, code: Code) -> None:
+        """Count one pass: ``code`` of shape (planes, inputs, words) encodes ``reading``."""
+        if reading.values.is_floating_point():
+            self._nonfinite[place] = self._nonfinite[place] + _nonfinite(reading.values)
+        if reading.thresholds is None:
+            return
+        if isinstance(code, Tensor):
+            ever, always = code[0].any(0), code[-1].all(0)
+        else:
+            ever = np.bitwise_or.reduce(code[0], axis=0)
+            always = np.bitwise_and.reduce(code[-1], axis=0)
+        if place in self._ever:
+            ever, always = ever | self._ever[place], always & self._always[place]
+        self._ever[place], self._always[place] = ever, always
+
+    @property
+    def nonfinite(self) -> Ints:
+        """Shape (L,), number of NaN or infinite pre-activations."""
+        return np.array([int(count) for count in self._nonfinite], dtype=np.int64)
+
+    @property
+    def dead(self) -> Floats:
+        """Shape (L,), share of units in the lowest piece at every point; NaN for integer symbols."""
+        return np.array([1.0 - self._share(self._ever, p) for p in range(len(self.sites))])
+
+    @property
+    def saturated(self) -> Floats:
+        """Shape (L,), share of units in the highest piece at every point; NaN for integer symbols."""
+        return np.array([self._share(self._always, p) for p in range(len(self.sites))])
+
+    def _share(self, marks: dict[int, Any], place: int) -> float:
+        if place not in marks:
+            return float("nan")
+        mark = marks[place]
+        count = mark.sum() if isinstance(mark, Tensor) else np.bitwise_count(mark).sum()
+        return float(count) / self.units[place]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence for every layer that met NaN or infinite values."""
+        return tuple(
+            f"{site} met {count:,} NaN or infinite pre-activations; their symbols mean nothing"
+            for site, count in zip(self.sites, self.nonfinite, strict=True)
+            if count
+        )
+
+
+def _nonfinite(values: Tensor) -> Any:
+    if values.device.type != "cpu":
+        return (~torch.isfinite(values)).sum()
+    # One pass decides nearly always: a sum is finite only if every term is.
+    if bool(torch.isfinite(values.sum())):
+        return 0
+    return int((~torch.isfinite(values)).sum())

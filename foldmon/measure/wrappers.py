@@ -1,0 +1,80 @@
+"""Reach the plain module behind wrappers, and run it undisturbed and undisturbing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+
+# Wrappers by class name (some need a distributed build to import) and the attribute that holds the
+# wrapped module.
+_WRAPPED = {
+    "OptimizedModule": "_orig_mod",
+    "DistributedDataParallel": "module",
+    "DataParallel": "module",
+}
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module inside ``torch.compile``, DistributedDataParallel and DataParallel wrappers."""
+    while (attribute := _WRAPPED.get(type(model).__name__)) is not None:
+        inner = getattr(model, attribute, None)
+        if not isinstance(inner, nn.Module):
+            break
+        model = inner
+    return model
+
+
+@contextmanager
+def eager_eval(model: nn.Module) -> Iterator[None]:
+    """Run ``model`` eagerly, in eval mode, without gradients and outside autocast; then put all back.
+
+    Every submodule gets back its own ``training`` flag, so that frozen BatchNorm stays frozen.
+    ``no_grad``, not ``inference_mode``: tensors that a model caches lazily must stay usable in training.
+    """
+    modules = list(model.modules())
+    flags = [module.training for module in modules]
+    # Module.compile() leaves its compiled call here; hooks on a compiled call would recompile it.
+    compiled: list[tuple[nn.Module, Any]] = [
+        (module, module._compiled_call_impl)
+        for module in modules
+        if getattr(module, "_compiled_call_impl", None) is not None
+    ]
+    try:
+        for module in modules:
+            # Not module.eval(), which a user's class may override with side effects.
+            module.training = False
+        for module, _ in compiled:
+            module._compiled_call_impl = None
+        with torch.no_grad(), _autocast_off(model):
+            yield
+    finally:
+        for module, flag in zip(modules, flags, strict=True):
+            module.training = flag
+        for module, call in compiled:
+            module._compiled_call_impl = call
+
+
+@contextmanager
+def _autocast_off(model: nn.Module) -> Iterator[None]:
+    kind = device_of(model).type
+    if not torch.amp.autocast_mode.is_autocast_available(kind):
+        yield
+        return
+    with torch.autocast(kind, enabled=False):
+        yield
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Device of the first parameter or buffer; the CPU for a model without any."""
+    tensors = chain(model.parameters(), model.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def dtype_of(model: nn.Module) -> torch.dtype | None:
+    """Dtype of the first floating-point parameter, None for a model without any."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), None)

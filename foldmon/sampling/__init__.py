@@ -1,0 +1,1 @@
+"""When to measure, on which weights, and in which thread."""

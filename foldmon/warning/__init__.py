@@ -1,0 +1,1 @@
+"""Early warning: signals from the report history, and a detector over them."""

@@ -1,0 +1,1 @@
+"""Adapters to training frameworks, packaged as foldmon.integrations; importing this imports none."""
