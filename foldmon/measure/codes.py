@@ -42,13 +42,13 @@ def encode(reading: Reading) -> Code:
 
 
 def _pack(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
-    inputs, units = len(bits), bits.shape[-1]
+    inputs, units = bits.shape
     if units % _WORD == 0:
         packed = np.packbits(bits.reshape(-1))
         return packed.view(np.uint64).reshape(inputs, units // _WORD)
     padded = np.zeros((inputs, -(-units // _WORD) * (_WORD // 8)), dtype=np.uint8)
     packed = np.packbits(bits, axis=1)
-    padded[:, : packed.shape[1]] = packed
+    padded[:, : packed.shape[-1]] = packed
     return padded.view(np.uint64)
 
 
