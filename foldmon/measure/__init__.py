@@ -20,6 +20,7 @@ __all__ = [
     "Pairs",
     "draw_pairs",
     "measure",
+    "measure_here",
     "register_activation",
 ]
 
@@ -72,6 +73,24 @@ def measure(
         >>> report.layers, report.chi.shape, float(report.chi[:, 0].max())
         (('1', '3'), (8, 2), 0.0)
     """
+    with preserved_random_state():
+        return measure_here(
+            model, pairs, method=method, points=points, layers=layers, at=at, forward=forward, chunk=chunk
+        )
+
+
+def measure_here(
+    model: nn.Module,
+    pairs: Pairs | tuple[Any, Any],
+    *,
+    method: Method = "sampled",
+    points: int = 33,
+    layers: str | Iterable[str] | None = None,
+    at: str | None = None,
+    forward: Forward | None = None,
+    chunk: int | None = None,
+) -> FoldingReport:
+    """:func:`measure` for threads other than the user's: it touches no global random state."""
     if points < 2:
         raise ValueError(f"points must be at least 2 (both ends of a path), got {points}")
     if chunk is not None and chunk < 1:
@@ -79,9 +98,8 @@ def measure(
     if method not in ("sampled", "exact", "auto"):
         raise ValueError(f'method must be "sampled", "exact" or "auto", got {method!r}')
     ends = pairs if isinstance(pairs, Pairs) else _as_pairs(pairs)
-    with preserved_random_state():
-        prober = Prober(model, ends, layers=layers, at=at, forward=forward, chunk=chunk)
-        return measure_sampled(prober, ends, points)
+    prober = Prober(model, ends, layers=layers, at=at, forward=forward, chunk=chunk)
+    return measure_sampled(prober, ends, points)
 
 
 def _as_pairs(pairs: Any) -> Pairs:

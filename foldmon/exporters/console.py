@@ -1,0 +1,59 @@
+"""The console: one line now and then."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from foldmon.exporters.base import Record
+
+
+class ConsoleExporter:
+    """Prints a line at the first probe, then at most one every ``seconds``, and every warning.
+
+    Args:
+        seconds: least time between two lines, in seconds of training.
+        file: where to; standard error by default, as progress bars.
+
+    Example:
+        >>> import sys
+        >>> probe = {"kind": "probe", "step": 20, "time_ms": 0, "phi": 0.0314, "layers": ["1", "3"],
+        ...          "phi_interval": [0.02, 0.04], "decision": {"changes": 1.5, "elsewhere": 0.2},
+        ...          "warning": {"level": 0, "event": None}, "monitor": {"overhead": 0.004}}
+        >>> ConsoleExporter(file=sys.stdout).write([probe])
+        foldmon: step 20: phi 0.0314 [0.0200, 0.0400], 1.5 class changes a path, cost 0.4%
+    """
+
+    name = "console"
+
+    def __init__(self, seconds: float = 60.0, file: TextIO | None = None) -> None:
+        self.seconds = seconds
+        self._file = file
+        self._last_ms: int | None = None
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Print what is due; of many probes at once the latest only."""
+        for record in records:
+            if record["kind"] != "probe":
+                continue
+            if (event := record["warning"]["event"]) is not None:
+                self._print(f"warning at step {record['step']}: " + "; ".join(event["reasons"]))
+            if self._last_ms is None or record["time_ms"] - self._last_ms >= self.seconds * 1000:
+                self._last_ms = record["time_ms"]
+                self._print(probe_line(record))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _print(self, text: str) -> None:
+        print(f"foldmon: {text}", file=self._file or sys.stderr, flush=True)
+
+
+def probe_line(record: Record) -> str:
+    """A probe in one line."""
+    low, high = record["phi_interval"]
+    text = f"step {record['step']}: phi {record['phi']:.4f} [{low:.4f}, {high:.4f}]"
+    if (decision := record["decision"]) is not None:
+        text += f", {decision['changes']:.1f} class changes a path"
+    return text + f", cost {record['monitor']['overhead']:.1%}"

@@ -1,0 +1,132 @@
+"""MLflow: one batch of metrics a probe, into one run that is named in the user's thread."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from foldmon.exporters.base import PermanentError, Record
+from foldmon.exporters.scalars import scalars
+
+_BATCH = 1000  # most metrics of one request of the REST interface
+_TAG_LENGTH = 4000
+
+
+class MLflowExporter:
+    """Logs to one MLflow run, under the probes' own wall-clock times, so that repeating is harmless.
+
+    Args:
+        run_id: the run; None takes the run that is active in this thread, or makes one.
+        tracking_uri: where the run lives; None takes MLflow's current one.
+
+    Raises:
+        ImportError: MLflow is not installed.
+    """
+
+    name = "mlflow"
+
+    def __init__(self, run_id: str | None = None, tracking_uri: str | None = None) -> None:
+        try:
+            import mlflow
+        except ImportError as error:
+            raise ImportError(
+                "the MLflow exporter needs MLflow; install it with: pip install 'foldmon[mlflow]'"
+            ) from error
+        # The active run belongs to the calling thread: another thread would start a second run.
+        active = mlflow.active_run()
+        self._client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+        self._made = run_id is None and active is None
+        if run_id is not None:
+            self.run_id = run_id
+        elif active is not None:
+            self.run_id = active.info.run_id
+        else:
+            self.run_id = self._make_run(mlflow)
+
+    def _make_run(self, mlflow: Any) -> str:
+        # Not mlflow.start_run: the user's own code may start a run later.
+        from mlflow.tracking.fluent import _get_experiment_id
+
+        run = self._client.create_run(_get_experiment_id(), tags={"mlflow.source.name": "foldmon"})
+        return str(run.info.run_id)
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Log the records in as few requests as the interface takes.
+
+        Raises:
+            PermanentError: the run was deleted or does not exist.
+            Exception: whatever MLflow raises for a server that does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            for record in records:
+                if record["kind"] == "start":
+                    self._log_start(record)
+            probes = [record for record in records if record["kind"] == "probe"]
+            for batch in _batches(metric for record in probes for metric in _metrics(record)):
+                self._client.log_batch(self.run_id, metrics=batch, synchronous=True)
+            self._log_warnings(probes)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE"):
+                raise PermanentError(f"run {self.run_id}: {error}") from error
+            raise
+
+    def close(self) -> None:
+        """End the run, where this exporter made it."""
+        if self._made:
+            self._client.set_terminated(self.run_id)
+
+    def _log_start(self, record: Record) -> None:
+        from mlflow.entities import RunTag
+
+        config = {f"foldmon.{name}": str(value) for name, value in record["config"].items()}
+        config["foldmon.model"] = record["model"]
+        config["foldmon.layers"] = str(len(record["coverage"]["sites"]))
+        # Tags, not parameters: a resumed run may have other options, and a parameter never changes.
+        tags = [RunTag(name, value[:_TAG_LENGTH]) for name, value in config.items()]
+        self._client.log_batch(self.run_id, tags=tags, synchronous=True)
+
+    def _log_warnings(self, probes: Sequence[Record]) -> None:
+        for record in probes:
+            if (event := record["warning"]["event"]) is not None:
+                text = f"step {event['step']}, severity {event['severity']}: " + "; ".join(event["reasons"])
+                self._client.set_tag(self.run_id, "foldmon.warning", text[:_TAG_LENGTH])
+
+
+def active_run_exists() -> bool:
+    """Whether the calling thread has an active MLflow run; never imports MLflow."""
+    mlflow = sys.modules.get("mlflow")
+    active = getattr(mlflow, "active_run", None)
+    return active is not None and active() is not None
+
+
+def metric_name(tag: str) -> str:
+    """A tag as MLflow's charts group and sort it: ``folding/layer/NN_name``.
+
+    Example:
+        >>> metric_name("folding/layer/03.block.1.relu:1")
+        'folding/layer/03_block.1.relu:1'
+    """
+    group, _, last = tag.rpartition("/")
+    depth, dot, rest = last.partition(".")
+    if group in ("folding/layer", "folding/cumulative") and dot and depth.isdigit():
+        last = f"{depth}_{rest}"
+    return f"{group}/{last}" if group else last
+
+
+def _metrics(record: Record) -> Iterable[Any]:
+    from mlflow.entities import Metric
+
+    for tag, value in scalars(record).items():
+        # MLflow would store infinities as the largest float.
+        if not math.isinf(value):
+            yield Metric(metric_name(tag), float(value), record["time_ms"], record["step"])
+
+
+def _batches(metrics: Iterable[Any]) -> Iterable[list[Any]]:
+    rows = list(metrics)
+    for low in range(0, len(rows), _BATCH):
+        yield rows[low : low + _BATCH]

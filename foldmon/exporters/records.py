@@ -1,0 +1,59 @@
+"""The records of a journal, made from what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from foldmon.measure.coverage import Coverage
+from foldmon.measure.report import FoldingReport
+
+JOURNAL_VERSION = 1
+
+
+def start_record(model: str, coverage: Coverage, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run measures, and with which options."""
+    return {
+        "kind": "start",
+        "version": JOURNAL_VERSION,
+        "model": model,
+        "coverage": {
+            "sites": dict(coverage.sites),
+            "not_covered": dict(coverage.not_covered),
+            "kinks": dict(coverage.kinks),
+            "notes": list(coverage.notes),
+        },
+        "config": dict(config),
+    }
+
+
+def probe_record(
+    report: FoldingReport, logged: Mapping[str, float], monitor: Mapping[str, float]
+) -> dict[str, Any]:
+    """One measurement, what the user logged since the last, and the monitor's own cost."""
+    return {
+        "kind": "probe",
+        **report.to_dict(),
+        "logged": dict(logged),
+        "warning": {"level": 0, "event": None},
+        "monitor": dict(monitor),
+    }
+
+
+def end_record(step: int, monitor: Mapping[str, float]) -> dict[str, Any]:
+    """The run was closed in order."""
+    return {"kind": "end", "step": step, "monitor": dict(monitor)}
+
+
+def as_number(name: str, value: Any) -> float:
+    """A logged value as a float.
+
+    Raises:
+        TypeError: it is no single number.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"monitor.log takes single numbers; {name} is {value!r}") from error
+    return number if math.isfinite(number) else float("nan")

@@ -1,0 +1,71 @@
+"""From what the user asked for to a journal and the exporters that read it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from foldmon.exporters.base import Exporter
+from foldmon.exporters.console import ConsoleExporter
+from foldmon.exporters.journal import JSONLExporter
+from foldmon.exporters.mlflow import MLflowExporter, active_run_exists
+from foldmon.exporters.tensorboard import SUBRUN, TensorBoardExporter
+from foldmon.measure.names import unknown_name
+
+ExporterLike = Exporter | str
+_WORDS = ("tensorboard", "mlflow", "console", "jsonl")
+
+
+def resolve(
+    asked: Sequence[ExporterLike] | ExporterLike | None, log_dir: str | os.PathLike[str] | None
+) -> tuple[JSONLExporter, list[Exporter]]:
+    """The journal, and what is delivered from it.
+
+    Args:
+        asked: exporters, or the words "tensorboard", "mlflow", "console", "jsonl". None means
+            TensorBoard, the console, and MLflow where this thread has an active run. A journal is
+            always kept.
+        log_dir: the run's folder for those that were not given a place; None makes
+            ``runs/foldmon-<time>``.
+
+    Raises:
+        ValueError: an unknown word.
+        TypeError: an object without ``name``, ``write`` and ``close``.
+    """
+    if asked is None:
+        asked = ["tensorboard", "console"] + (["mlflow"] if active_run_exists() else [])
+    elif isinstance(asked, str) or not isinstance(asked, Sequence):
+        asked = [asked]
+    boards = [e for e in asked if isinstance(e, TensorBoardExporter)]
+    folder = boards[0].folder if boards and log_dir is None else _run_folder(log_dir) / SUBRUN
+    exporters = [_made(exporter, folder) for exporter in asked]
+    journals = [e for e in exporters if isinstance(e, JSONLExporter)]
+    journal = journals[0] if journals else JSONLExporter(folder / "journal.jsonl")
+    return journal, [exporter for exporter in exporters if exporter is not journal]
+
+
+def _run_folder(log_dir: str | os.PathLike[str] | None) -> Path:
+    if log_dir is not None:
+        return Path(log_dir)
+    base = Path("runs") / time.strftime("foldmon-%Y%m%d-%H%M%S")
+    # Two runs that begin in the same second are still two runs.
+    names = (base if n == 0 else base.with_name(f"{base.name}-{n}") for n in range(1000))
+    return next(path for path in names if not path.exists())
+
+
+def _made(exporter: ExporterLike, folder: Path) -> Exporter:
+    if isinstance(exporter, str):
+        if exporter not in _WORDS:
+            raise ValueError(unknown_name("exporter", exporter, _WORDS))
+        if exporter == "tensorboard":
+            return TensorBoardExporter(folder.parent)
+        if exporter == "mlflow":
+            return MLflowExporter()
+        return ConsoleExporter() if exporter == "console" else JSONLExporter(folder / "journal.jsonl")
+    if not isinstance(exporter, Exporter):
+        raise TypeError(
+            f"an exporter needs a name, write(records) and close(); got {type(exporter).__name__}"
+        )
+    return exporter

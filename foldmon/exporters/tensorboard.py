@@ -1,0 +1,148 @@
+"""TensorBoard: one event a probe, in a sub-run of its own."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from foldmon.exporters.base import Record
+from foldmon.exporters.files import append_whole
+from foldmon.exporters.scalars import layer_tags, scalars
+
+SUBRUN = "foldmon"
+
+
+class TensorBoardExporter:
+    """Writes to ``<log_dir>/foldmon``, never into the run folder itself.
+
+    Two event files in one run folder can freeze the curves of the other writer (TensorBoard reads one of
+    them only), so foldmon keeps to a sub-run.
+
+    Args:
+        log_dir: a run's folder, as given to ``SummaryWriter``.
+
+    Example:
+        >>> import tempfile
+        >>> TensorBoardExporter(tempfile.gettempdir()).folder.name
+        'foldmon'
+    """
+
+    name = "tensorboard"
+
+    def __init__(self, log_dir: str | os.PathLike[str]) -> None:
+        self.folder = Path(log_dir) / SUBRUN
+        self._file: int | None = None
+        self._laid_out = False
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Append one event a probe and make them visible.
+
+        Raises:
+            OSError: the folder or the disk does not take them; nothing of the batch is left in the file.
+        """
+        events = [event for record in records for event in self._events(record)]
+        if not events:
+            return
+        if self._file is None:
+            first = next(r["step"] for r in records if r["kind"] == "probe")
+            events = [*self._opening(first), *events]
+        append_whole(self._opened(), _encoded(events))
+        self._laid_out = self._laid_out or any(record["kind"] == "probe" for record in records)
+
+    def close(self) -> None:
+        """Close the event file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _opened(self) -> int:
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            stamp = f"{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+            path = self.folder / f"events.out.tfevents.{stamp}"
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        return self._file
+
+    def _opening(self, step: int) -> list[Any]:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        # Should an earlier file hold these steps already, this tells readers that they are repeated.
+        start = SessionLog(status=SessionLog.START)
+        now = time.time()
+        return [
+            Event(wall_time=now, file_version="brain.Event:2"),
+            Event(wall_time=now, step=step, session_log=start),
+        ]
+
+    def _events(self, record: Record) -> Iterable[Any]:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        if record["kind"] != "probe":
+            return
+        when, step = record["time_ms"] / 1000, record["step"]
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(record).items()]
+        yield Event(wall_time=when, step=step, summary=Summary(value=values))
+        if not self._laid_out:
+            yield Event(wall_time=when, step=step, summary=_layout(record))
+        if (warning := record["warning"]["event"]) is not None:
+            yield Event(wall_time=when, step=step, summary=_warning_text(warning))
+
+
+def _encoded(events: Iterable[Any]) -> bytes:
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    buffer = io.BytesIO()
+    writer = RecordWriter(buffer)
+    for event in events:
+        writer.write(event.SerializeToString())
+    return buffer.getvalue()
+
+
+def _layout(record: Record) -> Any:
+    """Charts of the Custom Scalars tab: phi in its interval, then all layers in one chart each."""
+    from tensorboard.plugins.custom_scalar import layout_pb2 as layout
+    from tensorboard.plugins.custom_scalar import summary
+
+    margin = layout.MarginChartContent.Series(
+        value="folding/network",
+        lower="folding_ci/network_lower",
+        upper="folding_ci/network_upper",
+    )
+    tags = layer_tags(record["layers"])
+    charts = [
+        layout.Chart(title="phi, 95% interval", margin=layout.MarginChartContent(series=[margin])),
+        _lines("folding by layer", (f"folding/layer/{tag}" for tag in tags)),
+        _lines("cumulative folding: the depth profile", (f"folding/cumulative/{t}" for t in tags)),
+        _lines("decision folding", ("folding/decision/changes", "folding/decision/elsewhere")),
+    ]
+    category = layout.Category(title="folding", chart=charts)
+    return summary.pb(layout.Layout(category=[category]))
+
+
+def _lines(title: str, tags: Iterable[str]) -> Any:
+    from tensorboard.plugins.custom_scalar import layout_pb2 as layout
+
+    # The dashboard takes tags as patterns and matches from the start.
+    patterns = [f"^{re.escape(tag)}$" for tag in tags]
+    return layout.Chart(title=title, multiline=layout.MultilineChartContent(tag=patterns))
+
+
+def _warning_text(warning: Record) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+    from tensorboard.compat.proto.types_pb2 import DT_STRING
+
+    lines = [f"**severity {warning['severity']}** since step {warning['step']}", ""]
+    lines += [f"- {reason}" for reason in warning["reasons"]]
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
+    text = TensorProto(dtype=DT_STRING, string_val=["\n".join(lines).encode()], tensor_shape=shape)
+    metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
+    return Summary(value=[Summary.Value(tag="folding/events", metadata=metadata, tensor=text)])

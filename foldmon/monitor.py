@@ -1,0 +1,263 @@
+"""The monitor: steps come in, probes go out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from foldmon.config import Config
+from foldmon.exporters.base import Exporter
+from foldmon.exporters.journal import JSONLExporter
+from foldmon.exporters.output import Output
+from foldmon.exporters.records import as_number, end_record, probe_record, start_record
+from foldmon.measure.coverage import Coverage
+from foldmon.measure.report import FoldingReport
+from foldmon.sampling.sampler import Sampler
+from foldmon.sampling.schedule import Schedule
+from foldmon.sampling.steps import StepCounter
+from foldmon.subject import Subject
+from foldmon.summary import summary_table
+
+logger = logging.getLogger("foldmon")
+
+_HISTORY = 1000
+_LONGEST_PAUSE = 600.0  # seconds without probes after repeated failures
+
+
+class Monitor:
+    """Watches one model; made by :func:`foldmon.watch`.
+
+    Everything it does in the training thread is caught: an error of its own is logged once and never
+    reaches the training loop. A context manager: leaving the block closes it.
+
+    Attributes:
+        report: the latest FoldingReport, None before the first probe ends.
+        history: the latest 1000 reports, oldest first; the journal holds all.
+        skipped: number of probes that were due while another one ran.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        subject: Subject,
+        config: Config,
+        journal: JSONLExporter,
+        exporters: Sequence[Exporter],
+        optimizer: Optimizer | None = None,
+    ) -> None:
+        self.config = config
+        self.report: FoldingReport | None = None
+        self.history: deque[FoldingReport] = deque(maxlen=_HISTORY)
+        self.skipped = 0
+        self._subject = subject
+        self._step = 0
+        self._logged: dict[str, float] = {}
+        self._schedule = Schedule(config.every, config.budget)
+        self._sampler = Sampler()
+        self._measuring = threading.Lock()
+        self._resume_at = 0.0
+        self._failures = 0
+        self._told: set[str] = set()
+        self._closed = False
+        self._output = Output(journal, exporters)
+        self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
+        self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer)
+        if subject.reason is not None:
+            logger.warning(
+                "foldmon: the model is measured in the training thread, not beside it: %s",
+                subject.reason,
+            )
+        self._begin_if_due()
+
+    # What the user reads
+
+    @property
+    def coverage(self) -> Coverage:
+        """Which activation layers are measured, and which were seen but not understood."""
+        return self._subject.coverage
+
+    @property
+    def steps(self) -> int:
+        """Training steps counted so far."""
+        return self._step
+
+    @property
+    def overhead(self) -> float:
+        """Share of the time since the first step that probes cost: their wall time and the standstill."""
+        return self._schedule.overhead(time.perf_counter())
+
+    @property
+    def journal_path(self) -> str:
+        """Where the journal is."""
+        return str(self._output.journal.path)
+
+    def summary(self) -> str:
+        """The latest measurement and the monitor's cost as a table."""
+        return summary_table(self.report, self.coverage, self._costs(), self._step, self.journal_path)
+
+    # What the user tells
+
+    def step(self) -> None:
+        """Count one training step by hand, for loops without a torch optimizer.
+
+        From the first call on, steps are counted by these calls only.
+        """
+        if self._counter is not None:
+            self._counter.close()
+            self._counter = None
+        self._advance()
+
+    def log(self, **values: float) -> None:
+        """Put numbers of your own (``loss=...``, ``val_loss=...``) into the next probe's record.
+
+        Raises:
+            TypeError: a value that is no single number.
+        """
+        self._logged |= {name: as_number(name, value) for name, value in values.items()}
+
+    def probe(self) -> FoldingReport:
+        """Measure now, in this thread, whatever the schedule says; the report is exported too.
+
+        Raises:
+            RuntimeError: the monitor is closed.
+            Exception: whatever the model raises.
+        """
+        if self._closed:
+            raise RuntimeError("the monitor is closed; call foldmon.watch again")
+        self._sampler.wait()
+        began = time.perf_counter()
+        self._subject.snapshot()
+        return self._probe(self._step, time.perf_counter() - began)
+
+    def flush(self, timeout: float = 30.0) -> bool:
+        """Wait until what was measured has reached every backend; False where it has not in time."""
+        return self._sampler.wait(timeout) and self._output.flush(timeout)
+
+    def close(self, timeout: float = 30.0) -> None:
+        """Finish the probe under way, deliver what is left and stop; a second call does nothing.
+
+        Args:
+            timeout: seconds to wait for a probe, and for each backend.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._counter is not None:
+            self._counter.close()
+        if not self._sampler.close(timeout):
+            logger.warning("foldmon: the last probe did not end within %.0f s and is left out", timeout)
+        self._output.write(end_record(self._step, self._costs()))
+        self._output.close(timeout)
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    # Checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to go on: plain values."""
+        return {"step": self._step, "skipped": self.skipped, "pairs": self._subject.pairs.fingerprint()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken.
+
+        Raises:
+            KeyError: the state is of something else.
+        """
+        self._step, self.skipped = int(state["step"]), int(state["skipped"])
+        if state["pairs"] != self._subject.pairs.fingerprint():
+            logger.warning(
+                "foldmon: the resumed run draws other held-out pairs than the saved one; phi may jump. "
+                "Pass the same data and seed to keep them"
+            )
+
+    # In the training thread
+
+    def _advance(self) -> None:
+        if self._closed:
+            return
+        self._step += 1
+        try:
+            self._begin_if_due()
+        except Exception as error:
+            self._trouble(error)
+
+    def _begin_if_due(self) -> None:
+        now = time.perf_counter()
+        if self._step:
+            self._schedule.start(now)
+        if now < self._resume_at or not self._schedule.due(self._step, now):
+            return
+        if self._sampler.busy:
+            self.skipped += 1
+            self._schedule.postpone(now)
+            return
+        self._subject.snapshot()
+        stall = time.perf_counter() - now
+        if self._subject.background:
+            step = self._step
+            self._sampler.offer(lambda: self._guarded_probe(step, stall))
+        else:
+            self._guarded_probe(self._step, stall)
+
+    # In the sampler's thread (in the training thread where there is no copy)
+
+    def _guarded_probe(self, step: int, stall: float) -> None:
+        try:
+            self._probe(step, stall)
+            self._failures = 0
+        except Exception as error:
+            self._trouble(error)
+
+    def _probe(self, step: int, stall: float) -> FoldingReport:
+        began = time.perf_counter()
+        with self._measuring:
+            report = replace(self._subject.measure(), step=step)
+            logged, self._logged = self._logged, {}
+            seconds = time.perf_counter() - began
+            self._schedule.book(stall + seconds)
+            costs = self._costs() | {"probe_seconds": seconds, "stall_seconds": stall}
+            record = probe_record(report, logged, costs)
+            self.report = report
+            self.history.append(report)
+            self._output.write(record)
+        return report
+
+    def _costs(self) -> dict[str, float]:
+        return {
+            "overhead": self.overhead,
+            "skipped": self.skipped,
+            "interval": self._schedule.interval(),
+        }
+
+    def _trouble(self, error: Exception) -> None:
+        """Report an error once, and probe less often while probes fail."""
+        self._failures += 1
+        self._resume_at = time.perf_counter() + min(2.0**self._failures, _LONGEST_PAUSE)
+        text = f"{type(error).__name__}: {error}"
+        if text not in self._told:
+            self._told.add(text)
+            logger.warning(
+                "foldmon: a probe failed (%s); training goes on, and so does measuring where it can",
+                text,
+                exc_info=logger.isEnabledFor(logging.DEBUG),
+            )
+
+    def abandon(self) -> None:
+        """In a forked child: forget the threads, which exist in the parent only."""
+        self._closed = True
+        with contextlib.suppress(Exception):
+            if self._counter is not None:
+                self._counter.close()

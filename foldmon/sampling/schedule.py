@@ -1,0 +1,76 @@
+"""When to probe: so often that the cost stays within its budget."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+
+
+class Schedule:
+    """Decides, step by step, whether a probe is due. It reads no clock: times are passed in, in seconds.
+
+    With a fixed interval a probe is due at every multiple of it, whatever it costs. Otherwise one is due
+    as soon as all probes so far and the one to come together cost at most ``budget`` of the time since
+    the first step. The very first probe is always due: without it no cost is known.
+
+    Args:
+        every: steps between probes, None to adapt to the budget.
+        budget: allowed share of the training time, between 0 and 1.
+
+    Example:
+        >>> schedule = Schedule(every=None, budget=0.01)
+        >>> schedule.start(now=0.0)
+        >>> schedule.due(step=0, now=0.0)
+        True
+        >>> schedule.book(seconds=0.1)
+        >>> [schedule.due(step=n, now=t) for n, t in ((1, 10.0), (2, 19.9), (3, 20.1))]
+        [False, False, True]
+    """
+
+    def __init__(self, every: int | None, budget: float) -> None:
+        self.every = every
+        self.budget = budget
+        self.cost = 0.0
+        self._start: float | None = None
+        self._recent: deque[float] = deque(maxlen=5)
+        self._not_before = 0.0
+
+    def start(self, now: float) -> None:
+        """Training begins (only the first call counts)."""
+        if self._start is None:
+            self._start = now
+
+    def due(self, step: int, now: float) -> bool:
+        """Whether to probe at this step."""
+        if self.every is not None:
+            return step % self.every == 0
+        if not self._recent:
+            return self._not_before <= now
+        return now >= max(self._earliest(), self._not_before)
+
+    def book(self, seconds: float) -> None:
+        """A probe ended and cost this much."""
+        self.cost += seconds
+        self._recent.append(seconds)
+
+    def postpone(self, now: float) -> None:
+        """The last probe still runs: ask again once another of its length could have ended."""
+        self._not_before = now + max(self._expected(), 0.01)
+
+    def overhead(self, now: float) -> float:
+        """Share of the time since the first step that probes cost, 0 before it."""
+        elapsed = self._elapsed(now)
+        return self.cost / elapsed if elapsed > 0 else 0.0
+
+    def interval(self) -> float:
+        """Seconds from one probe to the next at the current cost; 0 with a fixed step interval."""
+        return 0.0 if self.every is not None else self._expected() / self.budget
+
+    def _earliest(self) -> float:
+        return (self._start or 0.0) + (self.cost + self._expected()) / self.budget
+
+    def _expected(self) -> float:
+        return statistics.median(self._recent) if self._recent else 0.0
+
+    def _elapsed(self, now: float) -> float:
+        return 0.0 if self._start is None else now - self._start

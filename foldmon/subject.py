@@ -1,0 +1,152 @@
+"""The subject of a monitor: which module is measured, and on which weights."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from foldmon.config import Config
+from foldmon.measure import FoldingReport, Pairs, measure_here
+from foldmon.measure.coverage import Coverage
+from foldmon.measure.prober import Forward, Prober
+from foldmon.measure.random_state import preserved_random_state, random_state, torch_drew
+from foldmon.measure.wrappers import unwrap
+from foldmon.sampling.replica import CannotCopyError, Replica, size_in_bytes
+
+logger = logging.getLogger("foldmon")
+
+
+class Subject:
+    """The watched model and, where it can have one, its private copy.
+
+    Args:
+        model: as the user trains it; held weakly.
+        pairs: held-out pairs.
+        config: options.
+        forward: calls the model in a way of its own.
+
+    Attributes:
+        background: whether measuring may run beside training.
+        reason: why not, in words, where it was wished and cannot be.
+        coverage: what of the model is measured.
+
+    Raises:
+        ValueError: the model or the options do not fit, see :class:`foldmon.measure.prober.Prober`.
+    """
+
+    def __init__(self, model: nn.Module, pairs: Pairs, config: Config, forward: Forward | None) -> None:
+        self._model = weakref.ref(unwrap(model))
+        self.pairs, self.config, self.forward = pairs, config, forward
+        self.reason: str | None = None
+        self._replica: Replica | None = None
+        self._copied: Any = None
+        if config.background:
+            self._try_replica()
+        self._look_over()
+
+    @property
+    def background(self) -> bool:
+        """Whether a private copy is measured, so that another thread may do it."""
+        return self._replica is not None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the user still holds the model."""
+        return self._model() is not None
+
+    def snapshot(self) -> None:
+        """Take over the weights as they are now; in the training thread, while nothing measures."""
+        model = self._model()
+        if self._replica is None or model is None:
+            return
+        if not self._replica.refresh(model):
+            logger.info("foldmon: the model has changed its structure; its copy is made anew")
+            self._try_replica()
+        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._copied.record()
+
+    def measure(self) -> FoldingReport:
+        """Measure the copy (in any thread), or the model itself (in the training thread only)."""
+        if self._replica is not None:
+            with _side_stream(self._copied):
+                return self._measure(self._replica.module)
+        model = self._model()
+        if model is None:
+            raise RuntimeError("the watched model no longer exists")
+        with preserved_random_state():
+            if self.reason is not None:
+                # Models that draw in eval mode: the same draws at every probe, so that probes compare.
+                torch.manual_seed(self.config.seed)
+            return self._measure(model)
+
+    def _measure(self, module: nn.Module) -> FoldingReport:
+        config = self.config
+        return measure_here(
+            module,
+            self.pairs,
+            method=config.method,  # type: ignore[arg-type]
+            points=config.points,
+            layers=config.layers,
+            at=config.at,
+            forward=self.forward,
+        )
+
+    def _try_replica(self) -> None:
+        self._replica = None
+        model = self._model()
+        if model is None:
+            return
+        size = size_in_bytes(model)
+        if size > self.config.replica_limit:
+            self.reason = (
+                f"its weights take {size / 2**30:.1f} GiB, above replica_limit "
+                f"({self.config.replica_limit / 2**30:.1f} GiB)"
+            )
+            return
+        try:
+            self._replica = Replica(model)
+        except CannotCopyError as error:
+            self.reason = f"it cannot be copied ({error})"
+
+    def _look_over(self) -> None:
+        """Evaluate a few points in the user's thread: errors show at once, and random draws are noticed."""
+        config = self.config
+        module = self._replica.module if self._replica is not None else self._model()
+        assert module is not None
+        with preserved_random_state():
+            before = random_state()
+            prober = Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
+            drew = torch_drew(before)
+        if drew and self._replica is not None:
+            # A sampler's thread must not draw from generators that training draws from.
+            self.reason = "its forward pass draws random numbers in eval mode"
+            self._replica = None
+        self.coverage: Coverage = prober.coverage
+        if self._replica is not None and self._replica.stripped:
+            note = f"{self._replica.stripped} forward hooks of yours do not run on the private copy"
+            self.coverage = Coverage(
+                self.coverage.sites,
+                self.coverage.not_covered,
+                self.coverage.kinks,
+                (*self.coverage.notes, note),
+            )
+
+
+@contextmanager
+def _side_stream(copied: Any) -> Iterator[None]:
+    """On a GPU, measure on a stream of its own, after the copy of the weights has ended."""
+    if copied is None:
+        yield
+        return
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_event(copied)
+    with torch.cuda.stream(stream):
+        yield
+    stream.synchronize()

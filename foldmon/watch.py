@@ -1,0 +1,149 @@
+"""``foldmon.watch``: the one line."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from foldmon.config import Config
+from foldmon.exporters.resolve import ExporterLike, resolve
+from foldmon.measure.pairs import Pairs, draw_pairs
+from foldmon.measure.prober import Forward
+from foldmon.monitor import Monitor
+from foldmon.subject import Subject
+
+logger = logging.getLogger("foldmon")
+
+# A monitor stays open as long as its model lives, also where the user keeps no reference to it.
+_monitors: weakref.WeakKeyDictionary[nn.Module, Monitor] = weakref.WeakKeyDictionary()
+_open: set[Monitor] = set()
+
+
+def watch(
+    model: nn.Module,
+    data: Any,
+    *,
+    optimizer: Optimizer | None = None,
+    every: int | None = None,
+    budget: float = 0.01,
+    pairs: int = 64,
+    points: int = 33,
+    method: str = "auto",
+    layers: str | Sequence[str] | None = None,
+    at: str | None = None,
+    forward: Forward | None = None,
+    exporters: Sequence[ExporterLike] | ExporterLike | None = None,
+    background: bool = True,
+    seed: int = 0,
+    log_dir: str | None = None,
+) -> Monitor:
+    """Measure the folding of every activation layer while ``model`` trains, and stream it live.
+
+    Training steps are counted by the optimizer that owns the model's parameters. At a due step the weights
+    are copied into a private copy of the model, and a background thread measures on it; the model itself
+    carries no hook, and training computes bit for bit what it computes without foldmon.
+
+    Args:
+        model: the model in training; compiled and DDP wrappers are looked through.
+        data: held-out data, never used for training: a ``DataLoader``, a ``Dataset``, inputs, or
+            ``(inputs, labels)``; inputs are a tensor or array, or a tuple or dict of them, batch first.
+            ``foldmon.Pairs`` are taken as they are.
+        optimizer: whose steps are counted; None finds it.
+        every: steps between probes; None adapts the interval to ``budget``.
+        budget: share of the training time that probes may cost.
+        pairs: number of held-out pairs.
+        points: points on the path between two inputs.
+        method: "auto", "sampled" or "exact", see :func:`foldmon.measure`.
+        layers: names or shell patterns of the layers to measure; None for all.
+        at: path of the module whose output is interpolated instead of the inputs (token models find it).
+        forward: ``forward(model, inputs)``, for models that are called in a way of their own.
+        exporters: exporters, or the words "tensorboard", "mlflow", "console"; None means TensorBoard, a
+            console line now and then, and MLflow where a run is active. A journal is always kept.
+        background: False measures in the training thread, on the model itself.
+        seed: of the draw of the pairs.
+        log_dir: the run's folder; values go into its sub-folder ``foldmon``. None makes
+            ``runs/foldmon-<time>``.
+
+    Returns:
+        Monitor: close it at the end of training, or use it in a ``with`` block; at the end of the process
+        it closes itself.
+
+    Raises:
+        TypeError, ValueError: arguments, data or a model that cannot be watched; the message says what
+            to do.
+
+    Example:
+        >>> import tempfile, torch, foldmon
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 16), torch.nn.ReLU(),
+        ...     torch.nn.Linear(16, 3))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> held_out = torch.randn(60, 4), torch.arange(60) % 3
+        >>> with foldmon.watch(model, held_out, exporters=[], log_dir=tempfile.mkdtemp()) as monitor:
+        ...     for _ in range(20):
+        ...         loss = model(torch.randn(8, 4)).square().mean()
+        ...         optimizer.zero_grad(); loss.backward(); optimizer.step()
+        >>> monitor.steps, monitor.report.layers
+        (20, ('1', '3'))
+    """
+    config = Config(
+        every=every, budget=budget, pairs=pairs, points=points, method=method, layers=layers, at=at,
+        background=background, seed=seed, log_dir=log_dir,
+    )  # fmt: skip
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    drawn = data if isinstance(data, Pairs) else draw_pairs(data, config.pairs, seed=config.seed)
+    subject = Subject(model, drawn, config, forward)
+    journal, delivered = resolve(exporters, config.log_dir)
+    if (earlier := _monitors.pop(model, None)) is not None:
+        logger.warning("foldmon: the model was watched already; the earlier monitor is closed")
+        _close(earlier)
+    _close_at_exit()
+    monitor = Monitor(model, subject, config, journal, delivered, optimizer)
+    _monitors[model] = monitor
+    _open.add(monitor)
+    weakref.finalize(model, _orphaned, monitor).atexit = False
+    return monitor
+
+
+def _orphaned(monitor: Monitor) -> None:
+    """The model is gone: deliver what is left, in a thread that the end of the process waits for."""
+    threading.Thread(target=_close, args=(monitor,), name="foldmon-close").start()
+
+
+def _close(monitor: Monitor) -> None:
+    monitor.close()
+    _open.discard(monitor)
+
+
+_prepared = False
+
+
+def _close_at_exit() -> None:
+    global _prepared
+    if not _prepared:
+        _prepared = True
+        atexit.register(_close_all)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_abandon_all)
+
+
+def _close_all() -> None:
+    for monitor in list(_open):
+        _close(monitor)
+
+
+def _abandon_all() -> None:
+    # Threads and locks of the parent mean nothing in a forked child (a DataLoader's worker, say).
+    for monitor in list(_open):
+        monitor.abandon()
+    _open.clear()
+    _monitors.clear()
