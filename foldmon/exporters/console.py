@@ -56,4 +56,5 @@ def probe_line(record: Record) -> str:
     text = f"step {record['step']}: phi {record['phi']:.4f} [{low:.4f}, {high:.4f}]"
     if (decision := record["decision"]) is not None:
         text += f", {decision['changes']:.1f} class changes a path"
-    return text + f", cost {record['monitor']['overhead']:.1%}"
+    # At the very start no training time has passed that a cost could be a share of.
+    return text + (f", cost {record['monitor']['overhead']:.1%}" if record["step"] else "")

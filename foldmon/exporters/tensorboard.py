@@ -108,7 +108,6 @@ def _encoded(events: Iterable[Any]) -> bytes:
 def _layout(record: Record) -> Any:
     """Charts of the Custom Scalars tab: phi in its interval, then all layers in one chart each."""
     from tensorboard.plugins.custom_scalar import layout_pb2 as layout
-    from tensorboard.plugins.custom_scalar import summary
 
     margin = layout.MarginChartContent.Series(
         value="folding/network",
@@ -123,7 +122,8 @@ def _layout(record: Record) -> Any:
         _lines("decision folding", ("folding/decision/changes", "folding/decision/elsewhere")),
     ]
     category = layout.Category(title="folding", chart=charts)
-    return summary.pb(layout.Layout(category=[category]))
+    content = layout.Layout(category=[category]).SerializeToString()
+    return _string_summary("custom_scalars__config__", "custom_scalars", content)
 
 
 def _lines(title: str, tags: Iterable[str]) -> Any:
@@ -135,14 +135,18 @@ def _lines(title: str, tags: Iterable[str]) -> Any:
 
 
 def _warning_text(warning: Record) -> Any:
+    lines = [f"**severity {warning['severity']}** since step {warning['step']}", ""]
+    lines += [f"- {reason}" for reason in warning["reasons"]]
+    return _string_summary("folding/events", "text", "\n".join(lines).encode())
+
+
+def _string_summary(tag: str, plugin: str, content: bytes) -> Any:
     from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
     from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
     from tensorboard.compat.proto.types_pb2 import DT_STRING
 
-    lines = [f"**severity {warning['severity']}** since step {warning['step']}", ""]
-    lines += [f"- {reason}" for reason in warning["reasons"]]
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
-    text = TensorProto(dtype=DT_STRING, string_val=["\n".join(lines).encode()], tensor_shape=shape)
-    metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
-    return Summary(value=[Summary.Value(tag="folding/events", metadata=metadata, tensor=text)])
+    tensor = TensorProto(dtype=DT_STRING, string_val=[content], tensor_shape=shape)
+    metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=plugin))
+    return Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])
