@@ -41,6 +41,10 @@ class Subject:
     """
 
     def __init__(self, model: nn.Module, pairs: Pairs, config: Config, forward: Forward | None) -> None:
+        if any(nn.parameter.is_lazy(tensor) for tensor in model.parameters()):
+            raise ValueError(
+                "the model has lazy parameters without shapes; run one forward pass before foldmon.watch"
+            )
         self._model = weakref.ref(unwrap(model))
         self.pairs, self.config, self.forward = pairs, config, forward
         self.reason: str | None = None

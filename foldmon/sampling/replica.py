@@ -28,14 +28,10 @@ class Replica:
         stripped: number of hooks that were left behind.
 
     Raises:
-        CannotCopyError: ``copy.deepcopy`` fails on the model, or it is lazy and has no shapes yet.
+        CannotCopyError: ``copy.deepcopy`` fails on the model.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        if any(nn.parameter.is_lazy(tensor) for tensor in model.parameters()):
-            raise ValueError(
-                "the model has lazy parameters without shapes; run one forward pass before foldmon.watch"
-            )
         try:
             with torch.no_grad():
                 self.module = copy.deepcopy(model)

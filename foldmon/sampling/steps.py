@@ -37,6 +37,7 @@ class StepCounter:
         self._on_step = on_step
         self._owner: weakref.ref[Optimizer] | None = None
         self._strangers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._counted_forward = False
         self._idle = 0  # steps of other owning optimizers since the owner's last
         self._root: RemovableHandle | None = None
         found = _innermost(optimizer) if optimizer is not None else _living_owner(model)
@@ -63,11 +64,15 @@ class StepCounter:
             self._owner = weakref.ref(optimizer)
             self._remove_root_hook()
         self._idle = 0
-        self._on_step()
+        # The forward pass of an optimizer's first step was counted already, before it was known.
+        counted, self._counted_forward = self._counted_forward, False
+        if not counted:
+            self._on_step()
 
     def forwarded(self, module: nn.Module) -> None:
         """The root module is called, and no optimizer has been seen yet."""
         if module.training and torch.is_grad_enabled():
+            self._counted_forward = True
             self._on_step()
 
     def _owns(self, optimizer: Optimizer) -> bool:

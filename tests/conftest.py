@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from foldmon.watch import _close_all
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    """Every test runs in a folder of its own, and leaves no monitor open."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    yield
+    _close_all()
+
+
+@pytest.fixture
+def mlp() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(8, 32),
+        nn.ReLU(),
+        nn.Linear(32, 32),
+        nn.ReLU(),
+        nn.Linear(32, 32),
+        nn.ReLU(),
+        nn.Linear(32, 3),
+    )
+
+
+@pytest.fixture
+def held_out() -> tuple[torch.Tensor, torch.Tensor]:
+    """60 inputs of three classes."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(60) % 3
+    return torch.randn(60, 8, generator=generator) + labels[:, None], labels

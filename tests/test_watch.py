@@ -1,0 +1,297 @@
+"""The one line, in an ordinary training loop."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+import threading
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+import foldmon
+from foldmon.exporters.journal import read_journal
+from tests.training_loop import train
+
+
+def probes(monitor: foldmon.Monitor) -> list[dict]:
+    return [record for record in read_journal(monitor.journal_path) if record["kind"] == "probe"]
+
+
+def hooks_on(model: nn.Module) -> int:
+    return sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules())
+
+
+def test_one_line_measures_while_training(mlp, held_out):
+    optimizer = torch.optim.Adam(mlp.parameters())
+    monitor = foldmon.watch(mlp, held_out, every=10, exporters=[])
+    train(mlp, 50, optimizer)
+    monitor.close()
+    steps = [record["step"] for record in probes(monitor)]
+    assert monitor.steps == 50
+    assert steps[0] == 0
+    # A busy sampler skips, and says so: nothing disappears without being counted.
+    assert len(steps) + monitor.skipped == 6
+    assert monitor.report.layers == ("1", "3", "5")
+    assert monitor.report.chi.shape == (64, 3)
+
+
+def test_a_probe_measures_the_weights_of_its_step(mlp, held_out):
+    monitor = foldmon.watch(mlp, held_out, every=1000, exporters=[], method="sampled")
+    pairs = foldmon.draw_pairs(held_out, 64, seed=0)
+    monitor.flush()
+    assert (monitor.report.r2 == foldmon.measure(mlp, pairs).r2).all()
+    train(mlp, 5)
+    report = monitor.probe()
+    assert report.step == 5
+    assert (report.r2 == foldmon.measure(mlp, pairs).r2).all()
+
+
+def test_batch_norm_buffers_travel_too(held_out):
+    model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU())
+    monitor = foldmon.watch(model, held_out, every=1000, exporters=[], method="sampled")
+    train(model, 20)
+    pairs = foldmon.draw_pairs(held_out, 64, seed=0)
+    assert (monitor.probe().r2 == foldmon.measure(model, pairs).r2).all()
+
+
+def test_no_hook_is_left_on_the_model(mlp, held_out):
+    optimizer = torch.optim.Adam(mlp.parameters())
+    monitor = foldmon.watch(mlp, held_out, every=2, exporters=[])
+    assert hooks_on(mlp) == 0
+    train(mlp, 10, optimizer)
+    assert hooks_on(mlp) == 0
+    monitor.close()
+
+
+def test_an_optimizer_made_later_is_found(mlp, held_out):
+    monitor = foldmon.watch(mlp, held_out, every=1000, exporters=[])
+    train(mlp, 7)
+    assert monitor.steps == 7
+    assert hooks_on(mlp) == 0
+
+
+def test_steps_of_other_models_are_not_counted(mlp, held_out):
+    optimizer = torch.optim.Adam(mlp.parameters())
+    monitor = foldmon.watch(mlp, held_out, every=1000, exporters=[])
+    train(copy.deepcopy(mlp), 5)
+    train(mlp, 3, optimizer)
+    assert monitor.steps == 3
+
+
+def test_loops_without_an_optimizer_are_counted_by_training_forwards(mlp, held_out):
+    monitor = foldmon.watch(mlp, held_out, every=1000, exporters=[])
+    for _ in range(4):
+        mlp(torch.randn(4, 8)).sum().backward()
+        with torch.no_grad():
+            for parameter in mlp.parameters():
+                parameter -= 1e-3 * parameter.grad
+                parameter.grad = None
+    mlp.eval()
+    mlp(torch.randn(4, 8))
+    assert monitor.steps == 4
+    monitor.close()
+    assert hooks_on(mlp) == 0
+
+
+def test_steps_can_be_counted_by_hand(mlp, held_out):
+    monitor = foldmon.watch(mlp, held_out, every=2, exporters=[])
+    for _ in range(5):
+        mlp(torch.randn(4, 8))
+        monitor.step()
+    # The first forward pass came before the first step by hand.
+    assert monitor.steps == 6
+
+
+def test_the_interval_adapts_to_the_budget(mlp, held_out):
+    optimizer = torch.optim.Adam(mlp.parameters())
+    monitor = foldmon.watch(mlp, held_out, budget=0.05, exporters=[])
+    train(mlp, 1500, optimizer)
+    monitor.close()
+    later = [r["monitor"]["overhead"] for r in probes(monitor)[2:]]
+    assert later, "the run is long enough for further probes"
+    # What a probe costs is known only after it: allow it to be twice what was expected.
+    assert max(later) < 0.10
+
+
+def test_values_appear_while_training_runs(mlp, held_out):
+    optimizer = torch.optim.Adam(mlp.parameters())
+    monitor = foldmon.watch(mlp, held_out, every=5, exporters=["tensorboard"], log_dir="live")
+    train(mlp, 200, optimizer)
+    assert monitor.flush()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator("live/foldmon", {"scalars": 0}).Reload()
+    shown = [(event.step, event.value) for event in events.Scalars("folding/network")]
+    assert shown == [(r["step"], pytest.approx(r["phi"])) for r in probes(monitor)]
+    assert len(shown) >= 2
+
+
+def test_synchronous_probes_are_the_same(mlp, held_out):
+    background = foldmon.watch(mlp, held_out, every=1000, exporters=[])
+    background.flush()
+    twin = copy.deepcopy(mlp)
+    synchronous = foldmon.watch(twin, held_out, every=1000, exporters=[], background=False)
+    assert (synchronous.report.r1 == background.report.r1).all()
+    assert synchronous.report.phi == background.report.phi
+
+
+def test_logged_values_go_into_the_next_record(mlp, held_out):
+    monitor = foldmon.watch(mlp, held_out, every=1000, exporters=[])
+    monitor.flush()
+    monitor.log(loss=torch.tensor(0.5), val_loss=0.25)
+    monitor.probe()
+    monitor.probe()
+    assert [r["logged"] for r in probes(monitor)] == [{}, {"loss": 0.5, "val_loss": 0.25}, {}]
+    with pytest.raises(TypeError, match="single numbers"):
+        monitor.log(loss=[1, 2])
+
+
+def test_the_summary_names_layers_and_cost(mlp, held_out):
+    monitor = foldmon.watch(mlp, held_out, every=1000, exporters=[])
+    monitor.flush()
+    text = monitor.summary()
+    assert "phi" in text
+    assert "3 activation sites, 96 units" in text
+    assert all(f"\n{name} " in text for name in ("1", "3", "5"))
+    assert "of the time" in text
+
+
+def test_watching_again_closes_the_earlier_monitor(mlp, held_out, caplog):
+    first = foldmon.watch(mlp, held_out, exporters=[])
+    second = foldmon.watch(mlp, held_out, exporters=[])
+    assert "watched already" in caplog.text
+    train(mlp, 3)
+    assert first.steps == 0
+    assert second.steps > 0
+
+
+def test_closing_twice_and_probing_after(mlp, held_out):
+    monitor = foldmon.watch(mlp, held_out, exporters=[])
+    monitor.close()
+    monitor.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        monitor.probe()
+
+
+def test_the_model_can_be_collected(held_out):
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    foldmon.watch(model, held_out, exporters=[]).flush()
+    alive = weakref.ref(model)
+    del model
+    gc.collect()
+    assert alive() is None
+    for thread in threading.enumerate():
+        if thread.name == "foldmon-close":
+            thread.join(10)
+    assert not [t for t in threading.enumerate() if t.name.startswith("foldmon-sampler")]
+
+
+def test_state_goes_on_after_a_restart(mlp, held_out, caplog):
+    first = foldmon.watch(mlp, held_out, exporters=[], every=1000)
+    train(mlp, 5, torch.optim.SGD(mlp.parameters(), lr=0.1))
+    state = first.state_dict()
+    first.close()
+    second = foldmon.watch(mlp, held_out, exporters=[], every=1000)
+    second.load_state_dict(state)
+    assert second.steps == first.steps
+    assert "other held-out pairs" not in caplog.text
+    other = foldmon.watch(mlp, (held_out[0] + 1, held_out[1]), exporters=[], every=1000)
+    other.load_state_dict(state)
+    assert "other held-out pairs" in caplog.text
+
+
+class DrawsInEval(nn.Module):
+    """As a variational autoencoder, it draws random numbers in eval mode too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU())
+
+    def forward(self, x):
+        return self.body(x + torch.randn_like(x))
+
+
+def test_a_model_that_draws_in_eval_mode_is_measured_in_the_training_thread(held_out, caplog):
+    model = DrawsInEval()
+    monitor = foldmon.watch(model, held_out, every=1, exporters=[])
+    assert "random numbers in eval mode" in caplog.text
+    state = torch.get_rng_state()
+    first, second = monitor.probe(), monitor.probe()
+    assert torch.equal(state, torch.get_rng_state())
+    assert first.phi == second.phi, "every probe draws the same numbers, so that probes compare"
+
+
+def test_a_model_that_cannot_be_copied_is_measured_in_place(mlp, held_out, caplog):
+    mlp.lock = threading.Lock()
+    monitor = foldmon.watch(mlp, held_out, every=1, exporters=[])
+    assert "cannot be copied" in caplog.text
+    assert monitor.report is not None, "the first probe ran in this thread"
+
+
+def test_hooks_of_other_tools_do_not_run_on_the_copy(mlp, held_out):
+    calls = []
+    mlp[1].register_forward_hook(lambda *args: calls.append(threading.current_thread().name))
+    monitor = foldmon.watch(mlp, held_out, exporters=[])
+    monitor.flush()
+    assert calls == []
+    assert any("hooks of yours" in note for note in monitor.coverage.notes)
+
+
+def test_a_failing_probe_is_reported_once_and_training_goes_on(held_out, caplog):
+    class Moody(nn.Sequential):
+        broken = False
+
+        def forward(self, x):
+            if Moody.broken and not self.training:
+                raise ValueError("not in the mood")
+            return super().forward(x)
+
+    model = Moody(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    monitor = foldmon.watch(model, held_out, every=1, exporters=[])
+    monitor.flush()
+    Moody.broken = True
+    with caplog.at_level(logging.WARNING):
+        losses = train(model, 30)
+        monitor.flush()
+    assert len(losses) == 30
+    assert caplog.text.count("not in the mood") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "every must be at least 1"),
+        ({"budget": 0.0}, "budget must be a share"),
+        ({"budget": 2}, "budget must be a share"),
+        ({"points": 1}, "points must be at least 2"),
+        ({"pairs": 1}, "pairs must be at least 2"),
+        ({"method": "exactly"}, "method must be one of"),
+        ({"layers": ["2"]}, "unknown layer '2'"),
+        ({"at": "embeding"}, "unknown module"),
+        ({"exporters": "tensorbord"}, "did you mean 'tensorboard'"),
+    ],
+)
+def test_wrong_options_raise_at_once(mlp, held_out, options, message):
+    with pytest.raises(ValueError, match=message):
+        foldmon.watch(mlp, held_out, **{"exporters": [], **options})
+
+
+def test_wrong_data_and_models_raise_at_once(mlp, held_out):
+    with pytest.raises(ValueError, match="no activation layer was found"):
+        foldmon.watch(nn.Linear(8, 3), held_out, exporters=[])
+    with pytest.raises(ValueError, match="empty"):
+        foldmon.watch(mlp, (torch.empty(0, 8), torch.empty(0)), exporters=[])
+    with pytest.raises(ValueError, match="cannot make a pair"):
+        foldmon.watch(mlp, torch.randn(1, 8), exporters=[])
+    with pytest.raises(TypeError, match="torch.nn.Module"):
+        foldmon.watch(lambda x: x, held_out, exporters=[])
+    with pytest.raises(TypeError, match="an exporter needs"):
+        foldmon.watch(mlp, held_out, exporters=[object()])
+    with pytest.raises(ValueError, match="meta device"):
+        foldmon.watch(nn.Sequential(nn.Linear(8, 8, device="meta"), nn.ReLU()), held_out, exporters=[])
+    with pytest.raises(ValueError, match="lazy"):
+        foldmon.watch(nn.Sequential(nn.LazyLinear(8), nn.ReLU()), held_out, exporters=[])
