@@ -45,10 +45,11 @@ class Twin:
     def train_epoch(self) -> None:
         """An ordinary epoch: nothing here knows of foldmon."""
         self.model.train()
-        for rows in torch.randperm(len(self.labels), generator=self.generator).split(BATCH):
+        order = torch.randperm(len(self.labels), generator=self.generator)
+        for rows in torch.split(order, BATCH):
             loss = F.cross_entropy(self.model(self.images[rows]), self.labels[rows])
             self.optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
 
     def validate(self, images: Tensor, labels: Tensor) -> None:
@@ -225,7 +226,10 @@ def _commands(folder: Path, mlflow: bool) -> list[str]:
 
 
 def _outcome(twins: list[Twin], plot: Path, folder: Path, mlflow: bool, seconds: float) -> str:
-    head = f"{'':<14} {'phi':>7} {'95% interval':>18} {'class changes':>14} {'accuracy':>9} {'best':>7} {'cost':>6}"
+    head = (
+        f"{'':<14} {'phi':>7} {'95% interval':>18} {'class changes':>14} "
+        f"{'accuracy':>9} {'best':>7} {'cost':>6}"
+    )
     lines = ["", head, "-" * len(head)]
     for twin in twins:
         report = twin.monitor.report

@@ -16,6 +16,16 @@ def _own_folder(tmp_path, monkeypatch):
     _close_all()
 
 
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory):
+    """An empty MLflow database; making one takes seconds, copying it none."""
+    import mlflow
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture
 def mlp() -> nn.Module:
     return nn.Sequential(

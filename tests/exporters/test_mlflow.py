@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import shutil
+import threading
+
+import mlflow
+import pytest
+import torch
+from torch import nn
+
+import foldmon
+from foldmon.exporters.base import PermanentError
+from foldmon.exporters.journal import read_journal
+from foldmon.exporters.mlflow import metric_name
+from foldmon.exporters.scalars import scalars
+from tests.exporters.examples import probe, start
+from tests.training_loop import train
+
+
+@pytest.fixture
+def uri(tmp_path, mlflow_template):
+    """A fresh embedded database, MLflow's current store during the test."""
+    before = mlflow.get_tracking_uri()
+    shutil.copy(mlflow_template, tmp_path / "mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    yield mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(before)
+
+
+def test_every_number_arrives_under_its_own_time(uri):
+    with mlflow.start_run() as run:
+        exporter = foldmon.MLflowExporter()
+        records = [probe(0), probe(10)]
+        exporter.write([start(), *records])
+    client = mlflow.MlflowClient()
+    for tag in scalars(records[0]):
+        history = client.get_metric_history(run.info.run_id, metric_name(tag))
+        expected = [(r["step"], r["time_ms"], scalars(r)[tag]) for r in records]
+        assert [(m.step, m.timestamp, m.value) for m in history] == expected
+    assert client.get_run(run.info.run_id).data.tags["foldmon.model"] == "Net"
+
+
+def test_repeating_a_batch_adds_nothing(uri):
+    with mlflow.start_run() as run:
+        exporter = foldmon.MLflowExporter()
+        exporter.write([probe(0)])
+        exporter.write([probe(0)])
+    assert len(mlflow.MlflowClient().get_metric_history(run.info.run_id, "folding/network")) == 1
+
+
+def test_a_watched_run_logs_from_the_background_into_the_active_run_only(uri, held_out):
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    with mlflow.start_run() as run:
+        monitor = foldmon.watch(model, held_out, every=50)
+        train(model, 200, torch.optim.SGD(model.parameters(), lr=0.1))
+        assert monitor.flush()
+        shown = mlflow.MlflowClient().get_metric_history(run.info.run_id, "folding/network")
+        journal = [r for r in read_journal(monitor.journal_path) if r["kind"] == "probe"]
+        assert [(m.step, m.value) for m in shown] == [(r["step"], r["phi"]) for r in journal]
+        monitor.close()
+    assert len(mlflow.search_runs(output_format="list")) == 1
+
+
+def test_without_an_active_run_mlflow_is_left_alone(uri, held_out):
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU())
+    foldmon.watch(model, held_out).close()
+    assert mlflow.search_runs(output_format="list") == []
+
+
+def test_asked_for_without_a_run_it_makes_one_and_ends_it(uri):
+    exporter = foldmon.MLflowExporter()
+    writer = threading.Thread(target=exporter.write, args=([probe(0)],))
+    writer.start()
+    writer.join()
+    exporter.close()
+    run = mlflow.MlflowClient().get_run(exporter.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["folding/network"] == pytest.approx(0.02)
+    assert mlflow.active_run() is None
+
+
+def test_a_deleted_run_is_a_permanent_error(uri):
+    exporter = foldmon.MLflowExporter()
+    mlflow.MlflowClient().delete_run(exporter.run_id)
+    with pytest.raises(PermanentError, match=exporter.run_id):
+        exporter.write([probe(0)])
+
+
+def test_more_metrics_than_one_request_takes(uri):
+    with mlflow.start_run() as run:
+        foldmon.MLflowExporter().write([probe(0, layers=700)])
+    assert len(mlflow.get_run(run.info.run_id).data.metrics) == len(scalars(probe(0, layers=700)))

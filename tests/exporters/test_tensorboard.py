@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+
+import foldmon
+from foldmon.exporters.scalars import scalars
+from tests.exporters.examples import probe, start
+
+
+def read(folder) -> EventAccumulator:
+    return EventAccumulator(str(folder), {"scalars": 0, "tensors": 0}).Reload()
+
+
+def test_every_number_arrives_at_its_step(tmp_path):
+    exporter = foldmon.TensorBoardExporter(tmp_path / "run")
+    records = [probe(step, phi=0.01 * step) for step in (0, 10, 20)]
+    exporter.write([start(), *records[:2]])
+    exporter.write(records[2:])
+    events = read(tmp_path / "run" / "foldmon")
+    for record in records:
+        for tag, value in scalars(record).items():
+            found = {e.step: e.value for e in events.Scalars(tag)}
+            assert found[record["step"]] == pytest.approx(value, rel=1e-6)
+    assert [e.wall_time for e in events.Scalars("folding/network")] == [
+        record["time_ms"] / 1000 for record in records
+    ]
+    exporter.close()
+
+
+def test_nothing_is_written_into_the_users_own_run_folder(tmp_path):
+    exporter = foldmon.TensorBoardExporter(tmp_path)
+    exporter.write([probe(0)])
+    assert [path.name for path in tmp_path.iterdir()] == ["foldmon"]
+    exporter.close()
+
+
+def test_the_custom_layout_has_phi_in_its_interval_and_every_layer(tmp_path):
+    exporter = foldmon.TensorBoardExporter(tmp_path)
+    exporter.write([probe(0)])
+    exporter.write([probe(1)])
+    events = read(tmp_path / "foldmon").Tensors("custom_scalars__config__")
+    assert len(events) == 1, "the layout is written once"
+    layout = layout_pb2.Layout.FromString(events[0].tensor_proto.string_val[0])
+    charts = layout.category[0].chart
+    assert charts[0].margin.series[0].value == "folding/network"
+    assert len(charts[1].multiline.tag) == 3
+    exporter.close()
+
+
+def test_a_warning_is_a_level_and_a_text(tmp_path):
+    exporter = foldmon.TensorBoardExporter(tmp_path)
+    exporter.write([probe(5, event={"step": 5, "severity": 2, "reasons": ["phi grew"]})])
+    events = read(tmp_path / "foldmon")
+    assert events.Scalars("folding/warning/level")[0].value == 2
+    assert b"phi grew" in events.Tensors("folding/events")[0].tensor_proto.string_val[0]
+    exporter.close()
+
+
+def test_repeated_records_after_a_restart_are_shown_once(tmp_path):
+    first = foldmon.TensorBoardExporter(tmp_path)
+    first.write([probe(step) for step in range(5)])
+    first.close()
+    again = foldmon.TensorBoardExporter(tmp_path)
+    again.write([probe(step) for step in range(3, 8)])
+    again.close()
+    steps = [event.step for event in read(tmp_path / "foldmon").Scalars("folding/network")]
+    assert steps == list(range(8))
