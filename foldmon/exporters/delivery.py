@@ -34,7 +34,8 @@ class Delivery:
         self._cursor_path: Path | None = None
         self._offset = 0
         self._changed = threading.Condition()
-        self._pending = False
+        self._notified = 0
+        self._delivered = 0  # up to which notification everything has arrived
         self._closing = False
         self._failing = False
         self.given_up = False
@@ -44,7 +45,7 @@ class Delivery:
     def notify(self) -> None:
         """There is something new in the journal."""
         with self._changed:
-            self._pending = True
+            self._notified += 1
             self._changed.notify_all()
             if not self._started:
                 self._started = True
@@ -73,24 +74,25 @@ class Delivery:
         return not self._thread.is_alive() and not self._failing and not self.given_up
 
     def _idle(self) -> bool:
-        return not self._started or (not self._pending and not self._failing)
+        return self._delivered == self._notified
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._pending or self._closing)
-                closing, self._pending = self._closing, False
+                self._changed.wait_for(lambda: not self._idle() or self._closing)
+                closing, notified = self._closing, self._notified
             delivered = self._deliver()
             with self._changed:
                 self._failing = not delivered
+                if delivered:
+                    self._delivered = notified
                 self._changed.notify_all()
                 if self.given_up or closing:
                     break
                 if not delivered:
                     # Woken early only to close: new records do not make a dead backend live.
                     self._changed.wait_for(lambda: self._closing, pause)
-                    self._pending = True
             pause = _FIRST_PAUSE if delivered else min(2 * pause, _LONGEST_PAUSE)
         self._close_exporter()
 
