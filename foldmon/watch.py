@@ -103,7 +103,7 @@ def watch(
     drawn = data if isinstance(data, Pairs) else draw_pairs(data, config.pairs, seed=config.seed)
     subject = Subject(model, drawn, config, forward)
     journal, delivered = resolve(exporters, config.log_dir)
-    if (earlier := _monitors.pop(model, None)) is not None:
+    if (earlier := _monitors.pop(model, None)) is not None and not earlier.closed:
         logger.warning("foldmon: the model was watched already; the earlier monitor is closed")
         _close(earlier)
     _close_at_exit()
