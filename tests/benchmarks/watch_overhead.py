@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from sklearn.datasets import load_digits
@@ -56,7 +57,7 @@ def digits_workload() -> Workload:
 
 def mlp_workload() -> Workload:
     widths = [64, *[512] * 6]
-    layers = [m for a, b in zip(widths, widths[1:], strict=False) for m in (nn.Linear(a, b), nn.ReLU())]
+    layers = [m for a, b in pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
     data = load_digits()
     inputs = torch.tensor(data.data / 16, dtype=torch.float32)
     return Workload(nn.Sequential(*layers, nn.Linear(512, 10)), inputs, torch.tensor(data.target), batch=256)
