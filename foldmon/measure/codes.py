@@ -26,6 +26,22 @@ _WORD = 64
 _SLICE_BYTES = 512 * 2**10
 
 
+class Scratch:
+    """Memory that encoding reuses: fresh pages for every activation would cost as much as comparing."""
+
+    def __init__(self) -> None:
+        self._memory: npt.NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+
+    def bits(self, rows: int, units: int) -> npt.NDArray[np.bool_]:
+        """Room for bits, shape (rows, units rounded up to whole words), the padding cleared."""
+        width = -(-units // _WORD) * _WORD
+        if self._memory.size < rows * width:
+            self._memory = np.empty(rows * width, dtype=np.bool_)
+        bits = self._memory[: rows * width].reshape(rows, width)
+        bits[:, units:] = False
+        return bits
+
+
 def encode(reading: Reading) -> Code:
     """The code of every input.
 
@@ -35,14 +51,15 @@ def encode(reading: Reading) -> Code:
     Returns:
         Planes of shape (planes, inputs, words): an array on the CPU, else a tensor on the device.
     """
-    return encode_counting(reading)[0]
+    return encode_counting(reading, Scratch())[0]
 
 
-def encode_counting(reading: Reading) -> tuple[Code, Any]:
+def encode_counting(reading: Reading, scratch: Scratch) -> tuple[Code, Any]:
     """The code of every input, and how many values were NaN or infinite, in one pass over the values.
 
     Args:
         reading: values of shape (inputs, ...), one row an input.
+        scratch: memory to reuse from call to call, of one thread.
 
     Returns:
         Planes as of :func:`encode`, and the count: an int on the CPU, else a 0-d tensor on the device.
@@ -53,27 +70,29 @@ def encode_counting(reading: Reading) -> tuple[Code, Any]:
         symbols = values.flatten(1).unsqueeze(0)
         return (symbols.numpy() if on_cpu else symbols), 0
     if on_cpu:
-        return _packed_planes(values, reading.thresholds)
+        return _packed_planes(values, reading.thresholds, scratch)
     planes = torch.stack([(values > cut).flatten(1) for cut in reading.thresholds])
     return planes, (~torch.isfinite(values)).sum() if values.is_floating_point() else 0
 
 
-def _packed_planes(values: Tensor, thresholds: Thresholds) -> tuple[npt.NDArray[np.uint64], int]:
-    inputs, units = len(values), values[0].numel()
-    words = -(-units // _WORD)
+def _packed_planes(
+    values: Tensor, thresholds: Thresholds, scratch: Scratch
+) -> tuple[npt.NDArray[np.uint64], int]:
+    inputs = len(values)
+    flat = values.flatten(1)
+    units = flat.shape[1]
     at_once = max(1, min(inputs, _SLICE_BYTES // max(1, units * values.element_size())))
-    bits = np.zeros((at_once, words * _WORD), dtype=np.bool_)  # the padding stays zero
-    planes = np.empty((len(thresholds), inputs, words), dtype=np.uint64)
+    bits = scratch.bits(at_once, units)
+    planes = np.empty((len(thresholds), inputs, bits.shape[1] // 8), dtype=np.uint8)
     nonfinite = 0
     for low in range(0, inputs, at_once):
-        part = values[low : low + at_once]
-        flat = _comparable(part.flatten(1))
-        rows = bits[: len(part)]
+        part = flat[low : low + at_once]
+        comparable, rows = _comparable(part), bits[: len(part)]
         for plane, cut in zip(planes, thresholds, strict=True):
-            np.greater(flat, cut, out=rows[:, :units])
-            plane[low : low + at_once] = np.packbits(rows.reshape(-1)).view(np.uint64).reshape(-1, words)
+            np.greater(comparable, cut, out=rows[:, :units])
+            plane[low : low + at_once] = np.packbits(rows).reshape(len(rows), -1)
         nonfinite += _count_nonfinite(part)
-    return planes, nonfinite
+    return planes.view(np.uint64), nonfinite
 
 
 def _comparable(values: Tensor) -> npt.NDArray[Any]:

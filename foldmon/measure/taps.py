@@ -152,11 +152,9 @@ class _Enter:
             return
         z = args[0] if args else next((v for v in kwargs.values() if isinstance(v, Tensor)), None)
         if isinstance(z, Tensor):
-            taps._mode.paused = True
-            try:
+            # What the visitor computes is none of the model's calls.
+            with torch._C.DisableTorchFunction():
                 taps.saw(self.name or type(module).__name__, self.reader(module, z))
-            finally:
-                taps._mode.paused = False
 
 
 class _Leave:
@@ -178,7 +176,6 @@ class _FunctionTap(TorchFunctionMode):
     def __init__(self, taps: Taps) -> None:
         super().__init__()
         self.taps = taps
-        self.paused = False
 
     def __torch_function__(
         self,
@@ -188,10 +185,7 @@ class _FunctionTap(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if not self.paused:
-            self.paused = True
-            try:
-                self.taps.saw_function(func, args, kwargs)
-            finally:
-                self.paused = False
+        # Torch takes the mode away while this runs, so that neither the visitor's own calls nor those
+        # inside ``func`` come back here.
+        self.taps.saw_function(func, args, kwargs)
         return func(*args, **kwargs)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from foldmon.measure.activations import Reading
-from foldmon.measure.codes import Code, encode_counting
+from foldmon.measure.codes import Code, Scratch, encode_counting
 from foldmon.measure.statistics import Floats, Ints
 
 
@@ -22,6 +22,7 @@ class UnitCounts:
 
     def __init__(self, sites: Sequence[str], units: Sequence[int]) -> None:
         self.sites, self.units = sites, units
+        self._scratch = Scratch()
         self._ever: dict[int, Any] = {}
         self._always: dict[int, Any] = {}
         self._nonfinite: list[Any] = [0] * len(sites)
@@ -32,7 +33,7 @@ class UnitCounts:
         Returns:
             The code of ``reading``, shape (planes, inputs, words): encoding and counting share a pass.
         """
-        code, nonfinite = encode_counting(reading)
+        code, nonfinite = encode_counting(reading, self._scratch)
         self._nonfinite[place] = self._nonfinite[place] + nonfinite
         if reading.thresholds is not None:
             self._add_marks(place, code)
