@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ class ResNet18(nn.Module):
         )
         widths = (64, 64, 128, 256, 512)
         blocks: list[nn.Module] = []
-        for stage, (inside, outside) in enumerate(zip(widths, widths[1:], strict=False)):
+        for stage, (inside, outside) in enumerate(pairwise(widths)):
             blocks += [_Block(inside, outside, 1 if stage == 0 else 2), _Block(outside, outside, 1)]
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(512, classes)
