@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from foldmon.measure.activations import Reading
 from foldmon.measure.batch import batch_axis, batch_first
@@ -53,8 +55,8 @@ class Prober:
         evaluations: model evaluations (rows) so far.
 
     Raises:
-        ValueError: no activation layer was found, a layer or module name is unknown, or the model is on
-            the meta device.
+        ValueError: no activation layer was found, a layer or module name is unknown, the model is on the
+            meta device or has lazy layers without weights.
         RuntimeError: the model cannot be called with the inputs.
     """
 
@@ -77,6 +79,10 @@ class Prober:
             raise ValueError(
                 "the model's parameters are on the meta device and hold no values; "
                 "load it onto a real device (model.to_empty(device=...) and weights) first"
+            )
+        if any(is_lazy(tensor) for tensor in chain(self.model.parameters(), self.model.buffers())):
+            raise ValueError(
+                "the model has lazy layers that hold no weights yet; run it once on a batch of inputs first"
             )
         self.lines = Lines(self.model, pairs, self.device, dtype_of(self.model), at)
         self.evaluations = 0
