@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -51,21 +51,20 @@ class Coverage:
         return "\n".join(lines)
 
 
-def not_understood(sightings: Sightings, sites: Mapping[str, int]) -> dict[str, str]:
-    """Add to the taps' sightings the leaf modules that may hide an activation of their own.
+def hidden_activations(sightings: Sightings, sites: Iterable[str]) -> dict[str, str]:
+    """Modules that ran and may hide an activation of their own, with what to do, by path.
 
     Assumes that an activation layer of the user's is a leaf without parameters and not a class of
     ``torch.nn``. Where that fails, a layer is missing from this list, never from the measure.
     """
-    found = dict(sightings.not_understood)
+    with_sites = {site.rpartition("/")[0] or site.partition(":")[0] for site in sites}
+    found: dict[str, str] = {}
     for name, module in sightings.executed.items():
-        has_site = any(site == name or site.startswith(f"{name}/") for site in sites)
-        if name and not has_site and _may_be_activation(module):
+        if name and name not in with_sites and _may_be_activation(module):
             cls = type(module).__name__
-            found.setdefault(
-                name,
+            found[name] = (
                 f"{cls} is not known to foldmon; if it is an activation layer, call "
-                f"foldmon.register_activation({cls}, thresholds)",
+                f"foldmon.register_activation({cls}, thresholds)"
             )
     return found
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -34,54 +35,67 @@ class HeldOut:
 def read_held_out(data: Any, wanted: int, generator: np.random.Generator) -> HeldOut:
     """Read about ``wanted`` inputs from a loader, a data set, inputs or (inputs, labels).
 
-    Map-style data are indexed directly, at indices that the loader's own sampler yields; the loader is
-    never iterated, so that no worker starts. Global random states, and those of the generators that the
-    loader or its samplers hold, are the same afterwards.
+    The data set is read directly, at indices that the loader's own sampler yields; the loader is never
+    iterated, so that no worker starts. Whatever the sampler and the data set's own code draw comes from
+    generators seeded by ``generator``, so the same seed reads the same inputs; global random states, and
+    those of the generators that the loader or its samplers hold, are the same afterwards.
 
     Raises:
         TypeError: the data are of no such kind.
         ValueError: the data are empty.
     """
-    with preserved_random_state():
+    with preserved_random_state(), _seeded(data, int(generator.integers(2**31))):
         if isinstance(data, DataLoader):
             return _from_loader(data, wanted, generator)
         if isinstance(data, IterableDataset):
-            return _from_iterable(DataLoader(data, batch_size=min(wanted, 64)), wanted)
+            return _from_iterable(data, default_collate, wanted)
         if isinstance(data, Dataset):
             return _from_dataset(data, None, default_collate, wanted, generator)
         return _from_arrays(data)
 
 
+@contextmanager
+def _seeded(data: Any, seed: int) -> Iterator[None]:
+    """Seed the CPU's global generators and those a loader holds; put the loader's own ones back."""
+    random.seed(seed)
+    np.random.seed(seed)
+    # Not torch.manual_seed, which would also seed devices, and for ones not yet in use irrevocably.
+    torch.default_generator.manual_seed(seed)
+    held = _generators(data) if isinstance(data, DataLoader) else []
+    states = [(generator, generator.get_state()) for generator in held]
+    for generator in held:
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for generator, state in states:
+            generator.set_state(state)
+
+
+def _generators(loader: DataLoader[Any]) -> list[torch.Generator]:
+    holders = [loader, loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]
+    held = [getattr(holder, "generator", None) for holder in holders]
+    return list({id(g): g for g in held if isinstance(g, torch.Generator)}.values())
+
+
 def _from_loader(loader: DataLoader[Any], wanted: int, generator: np.random.Generator) -> HeldOut:
-    if isinstance(loader.dataset, IterableDataset):
-        with _kept_generators(loader):
-            # A copy without workers: the user's own may be persistent, and belong to the user.
-            bare = DataLoader(loader.dataset, loader.batch_size, collate_fn=loader.collate_fn)
-            return _from_iterable(bare, wanted)
-    with _kept_generators(loader):
-        sampler = loader.batch_sampler if loader.batch_sampler is not None else loader.sampler
-        drawn = [np.atleast_1d(np.asarray(index)) for index in sampler]
+    dataset = loader.dataset
+    batched = loader.batch_sampler is not None or loader.batch_size is not None
+    if isinstance(dataset, IterableDataset):
+        if batched:
+            return _from_iterable(dataset, loader.collate_fn, wanted)
+        return _joined((loader.collate_fn(batch) for batch in dataset), wanted)
+    if not batched:
+        # Without automatic batching each item of the data set is a batch already.
+        return _joined((loader.collate_fn(dataset[index]) for index in loader.sampler), wanted)
+    sampler: Iterable[Any] = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+    drawn = [np.atleast_1d(np.asarray(index)) for index in sampler]
     if not drawn:
         raise ValueError(
             "the held-out data are empty: their DataLoader yields no batch"
             + (" (drop_last=True drops the only one)" if getattr(loader, "drop_last", False) else "")
         )
-    collate = loader.collate_fn if loader.batch_size is not None else default_collate
-    return _from_dataset(loader.dataset, np.concatenate(drawn), collate, wanted, generator)
-
-
-@contextmanager
-def _kept_generators(loader: DataLoader[Any]) -> Iterator[None]:
-    """Put back the state of every torch generator that the loader and its samplers hold."""
-    holders = [loader, loader.sampler, loader.batch_sampler]
-    holders += [getattr(loader.batch_sampler, "sampler", None)]
-    held = [getattr(holder, "generator", None) for holder in holders]
-    states = [(g, g.get_state()) for g in held if isinstance(g, torch.Generator)]
-    try:
-        yield
-    finally:
-        for held_generator, state in states:
-            held_generator.set_state(state)
+    return _from_dataset(dataset, np.concatenate(drawn), loader.collate_fn, wanted, generator)
 
 
 def _from_dataset(
@@ -95,18 +109,26 @@ def _from_dataset(
         indices = np.arange(len(dataset))  # type: ignore[arg-type]
     if len(indices) == 0:
         raise ValueError("the held-out data are empty: the data set has length 0")
-    # Sorted, so that the draw does not depend on the order in which a shuffling sampler yields them.
-    indices = np.sort(indices)
+    # A sampler may yield an input twice, but a path from an input to itself is none.
+    indices = np.unique(indices)
     if len(indices) > wanted:
         indices = np.sort(generator.choice(indices, size=wanted, replace=False))
     batch = collate([dataset[int(index)] for index in indices])
     return _split(batch)
 
 
-def _from_iterable(loader: DataLoader[Any], wanted: int) -> HeldOut:
+def _from_iterable(dataset: Iterable[Any], collate: Any, wanted: int) -> HeldOut:
+    items = list(islice(dataset, wanted))
+    if not items:
+        raise ValueError("the held-out data are empty: iterating them yields nothing")
+    return _split(collate(items))
+
+
+def _joined(batches: Iterable[Any], wanted: int) -> HeldOut:
+    """Ready-made batches, as many as hold ``wanted`` inputs."""
     parts: list[HeldOut] = []
-    for batch in loader:
-        parts.append(_split(copy.copy(batch)))
+    for batch in batches:
+        parts.append(_split(batch))
         if sum(map(len, parts)) >= wanted:
             break
     if not parts:

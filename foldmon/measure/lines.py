@@ -9,24 +9,31 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from foldmon.measure.batch import batch_axis, batch_back, batch_first
 from foldmon.measure.names import unknown_name
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.trees import map_tensors, take_rows
+
+# Rows of the two passes that tell where the batch is in an embedding module's output.
+_FEW, _MORE = 2, 3
 
 
 class Lines:
     """The paths x(t) = (1 - t) x1 + t x2, evaluated at any rows (path, t).
 
-    Floating-point inputs are interpolated. Integer inputs cannot be: the path runs through the outputs
-    of the modules that embed them instead. Masks (boolean, or named so) are united: a position that
-    either end attends to is attended to along the whole path; other integer inputs stay the start's.
+    Floating-point inputs are interpolated. Integer inputs that differ cannot be: the path runs through
+    the outputs of the modules that embed them instead, while the inputs themselves stay the start's.
+    Masks are common to the whole path: a position that either end attends to is attended to. An input
+    is a mask where it is boolean or its name ends in "mask"; a boolean one whose name holds "padding"
+    marks what is *not* attended to.
 
     Args:
         model: needed to find the embedding modules.
         pairs: the ends.
         device, dtype: where the model's parameters are; floating-point inputs are cast to it.
         at: path of the module whose output is interpolated instead of the inputs; None finds every
-            ``nn.Embedding`` that runs, where inputs are integers.
+            ``nn.Embedding`` that runs (and what ``get_input_embeddings`` of a Hugging Face model names)
+            where inputs are integers.
 
     Raises:
         ValueError: ``at`` names no module (the nearest is suggested).
@@ -44,41 +51,53 @@ class Lines:
             floating = tensor.is_floating_point() and dtype is not None
             return tensor.detach().to(device, dtype if floating else None)
 
+        self.at = at
         self.first = map_tensors(place, pairs.first)
         self.second = map_tensors(place, pairs.second)
         self.has_tokens = self._unite_masks()
-        self.embeddings = self._find_embeddings(model, at)
-        self._starts: list[Any] = []
-        self._ends: list[Any] = []
-        self._captured: list[Any] | None = None
-        self._expected: int | None = None
+        self.embeddings = self._find_embeddings(model)
+        # Of every tensor that the embedding modules put out, call by call: the batch dimension, and the
+        # values at both ends, batch first; None where the tensor is the same for all inputs.
+        self._axes: list[int | None] = []
+        self._starts: list[Tensor | None] = []
+        self._ends: list[Tensor | None] = []
+        self._captured: list[Tensor] | None = None
+        self._calls: int | None = None
         self._rows: tuple[Tensor, Tensor] | None = None
-        self._call = 0
+        self._place = 0
 
     def _unite_masks(self) -> bool:
         """Make masks common to both ends; say whether other integer inputs differ."""
-        flat_first, spec = pytree.tree_flatten_with_path(self.first)
-        flat_second = pytree.tree_leaves(self.second)
-        united, tokens = [], False
-        for (path, a), b in zip(flat_first, flat_second, strict=True):
-            if isinstance(a, Tensor) and not a.is_floating_point() and not a.is_complex():
-                if a.dtype == torch.bool or "mask" in pytree.keystr(path).lower():
-                    a = torch.maximum(a.to(torch.int64), b.to(torch.int64)).to(a.dtype)
-                else:
-                    tokens = tokens or not torch.equal(a, b)
-            united.append(a)
-        self.first = pytree.tree_unflatten(united, spec)
+        first, spec = pytree.tree_flatten_with_path(self.first)
+        second, _ = pytree.tree_flatten(self.second)
+        tokens = False
+        for place, ((path, a), b) in enumerate(zip(first, second, strict=True)):
+            if not isinstance(a, Tensor):
+                continue
+            name = str(getattr(path[-1], "key", "")).lower() if path else ""
+            if a.dtype == torch.bool and "padding" in name:
+                first[place] = (path, a & b)
+                second[place] = first[place][1]
+            elif a.dtype == torch.bool or name.endswith("mask"):
+                first[place] = (path, a | b if a.dtype == torch.bool else torch.maximum(a, b))
+                second[place] = first[place][1]
+            elif not a.is_floating_point() and not a.is_complex():
+                tokens = tokens or not torch.equal(a, b)
+        self.first = pytree.tree_unflatten([leaf for _, leaf in first], spec)
+        self.second = pytree.tree_unflatten(second, spec)
         return tokens
 
-    def _find_embeddings(self, model: nn.Module, at: str | None) -> list[nn.Module]:
-        if at is not None:
+    def _find_embeddings(self, model: nn.Module) -> list[nn.Module]:
+        if self.at is not None:
             modules = dict(model.named_modules())
-            if at not in modules:
-                raise ValueError(unknown_name("module in at=", at, modules))
-            return [modules[at]]
+            if self.at not in modules:
+                raise ValueError(unknown_name("module in at=", self.at, modules))
+            return [modules[self.at]]
         if not self.has_tokens:
             return []
-        return [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
+        found: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
+        named = _input_embeddings(model)
+        return found if named is None or named in found else [*found, named]
 
     def __len__(self) -> int:
         return next(len(t) for t in pytree.tree_leaves(self.first) if isinstance(t, Tensor))
@@ -91,15 +110,14 @@ class Lines:
             t: shape (R,), position of each row, 0 at the start and 1 at the end.
         """
         self._rows = (paths, t)
-        self._call = 0
-        starts = take_rows(self.first, paths)
-        if self.embeddings:
-            return starts
-        return map_tensors(
-            lambda a, second: _between_(a, second[paths], t) if a.is_floating_point() else a,
-            starts,
-            self.second,
-        )
+        self._place = 0
+        if self.at is not None:
+            return take_rows(self.first, paths)
+
+        def at_rows(first: Tensor, second: Tensor) -> Tensor:
+            return between(first, second, paths, t) if first.is_floating_point() else first[paths]
+
+        return map_tensors(at_rows, self.first, self.second)
 
     def hook(self, stack: ExitStack) -> None:
         """Let the embedding modules put out points of the lines until ``stack`` closes."""
@@ -114,65 +132,133 @@ class Lines:
             rows_at_once: rows of one call.
 
         Raises:
-            ValueError: the inputs are integers and nothing embeds them.
+            ValueError: the inputs are integers and nothing embeds them, or ``at`` did not run.
         """
         if not self.has_tokens and not self.embeddings:
             return
-        self._expected = self._count_calls(run)
-        if not self._expected:
-            raise ValueError(
+        few, more = (self._outputs(run, self._repeated_start(rows)) for rows in (_FEW, _MORE))
+        self._axes = [batch_axis(a.shape, _FEW, b.shape, _MORE) for a, b in zip(few, more, strict=False)]
+        if all(axis is None for axis in self._axes):
+            raise ValueError(self._nothing_to_interpolate(bool(few)))
+        self._starts = self._at_all(run, self.first, rows_at_once)
+        self._ends = self._at_all(run, self.second, rows_at_once)
+
+    def _repeated_start(self, rows: int) -> Any:
+        return take_rows(self.first, torch.zeros(rows, dtype=torch.int64))
+
+    def _nothing_to_interpolate(self, ran: bool) -> str:
+        if self.at is None:
+            return (
                 "the inputs are integers, which no straight line joins, and no embedding module ran "
-                "that could be interpolated instead; name one whose output can be with at="
+                "that could be interpolated instead; name one whose output can be with at=, or pass "
+                "floating-point inputs"
             )
-        size = len(self)
-        for ends, inputs in ((self._starts, self.first), (self._ends, self.second)):
-            parts: list[list[Any]] = []
-            for low in range(0, size, rows_at_once):
-                rows = torch.arange(low, min(low + rows_at_once, size))
-                parts.append(self._outputs(run, take_rows(inputs, rows)))
-            ends[:] = [
-                map_tensors(lambda *tensors: torch.cat(tensors), *calls) for calls in zip(*parts, strict=True)
-            ]
+        why = "puts out no floating-point tensor that follows the batch size" if ran else "did not run"
+        return f"module {self.at!r} in at= {why}; name a module whose output the paths can run through"
 
-    def _count_calls(self, run: Any) -> int:
-        self._expected = None
-        return len(self._outputs(run, take_rows(self.first, torch.zeros(2, dtype=torch.int64))))
+    def _at_all(self, run: Any, inputs: Any, rows_at_once: int) -> list[Tensor | None]:
+        """What the embedding modules put out for every pair's end, batch first."""
+        parts: list[list[Tensor | None]] = []
+        for low in range(0, len(self), rows_at_once):
+            rows = torch.arange(low, min(low + rows_at_once, len(self)))
+            outputs = self._outputs(run, take_rows(inputs, rows))
+            parts.append(
+                [
+                    None if axis is None else batch_first(output, axis, len(rows))
+                    for axis, output in zip(self._axes, outputs, strict=False)
+                ]
+            )
+        return [_joined(calls) for calls in zip(*parts, strict=True)]
 
-    def _outputs(self, run: Any, inputs: Any) -> list[Any]:
-        self._captured = []
+    def _outputs(self, run: Any, inputs: Any) -> list[Tensor]:
+        """All floating-point tensors that the embedding modules put out in one pass."""
+        self._captured, calls = [], self._calls
+        self._remaining = -1 if calls is None else calls
         try:
             run(inputs)
         except _AllEmbedded:
             pass
         finally:
             captured, self._captured = self._captured, None
+        if calls is None:
+            self._calls = -1 - self._remaining
         return captured
 
     def _embed(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        if self._captured is not None:
-            self._captured.append(map_tensors(lambda tensor: tensor.detach(), output))
-            if len(self._captured) == self._expected:
-                raise _AllEmbedded
-            return None
-        call, self._call = self._call, self._call + 1
-        if self._rows is None or call >= len(self._starts):
-            return None
-        paths, t = self._rows
+        if self._captured is None:
+            return None if self._rows is None else map_tensors(self._moved, output)
+        leaves = [leaf for leaf in pytree.tree_leaves(output) if _interpolable(leaf)]
+        self._captured += [leaf.detach().clone() for leaf in leaves]
+        self._remaining -= 1
+        if self._remaining == 0:
+            raise _AllEmbedded
+        return None
 
-        def at_rows(own: Tensor, start: Tensor, end: Tensor) -> Tensor:
-            # Outputs without the batch dimension (position embeddings) are the same for both ends.
-            if not own.is_floating_point() or len(own) != len(paths) or len(start) != len(self):
-                return own
-            return _between_(start[paths], end[paths], t)
+    def _moved(self, own: Tensor) -> Tensor:
+        """The next tensor of the pass, at the points of the lines."""
+        if not _interpolable(own) or self._rows is None:
+            return own
+        place, self._place = self._place, self._place + 1
+        start = self._starts[place] if place < len(self._starts) else None
+        end = self._ends[place] if place < len(self._ends) else None
+        axis = self._axes[place] if place < len(self._axes) else None
+        if start is None or end is None or axis is None:
+            return own
+        return batch_back(between(start, end, *self._rows), axis, own.shape)
 
-        return map_tensors(at_rows, output, self._starts[call], self._ends[call])
+
+def _input_embeddings(model: nn.Module) -> nn.Module | None:
+    """What a model of the transformers library names as its embedding of the inputs."""
+    try:
+        named = model.get_input_embeddings()  # type: ignore[operator]
+    except (AttributeError, NotImplementedError, TypeError):
+        return None
+    return named if isinstance(named, nn.Module) else None
 
 
-class _AllEmbedded(Exception):
-    """Leaves a capturing pass early."""
+def _interpolable(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
 
-def _between_(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """(1 - t) a + t b, written over ``a``; exact at both ends."""
-    weight = t.to(a.dtype).reshape(-1, *[1] * (a.ndim - 1))
-    return a.lerp_(b, weight)
+def _joined(parts: tuple[Tensor | None, ...]) -> Tensor | None:
+    tensors = [part for part in parts if part is not None]
+    return torch.cat(tensors) if len(tensors) == len(parts) else None
+
+
+class _AllEmbedded(BaseException):
+    """Leaves a capturing pass early, past any ``except Exception`` of the model's own."""
+
+
+def between(first: Tensor, second: Tensor, paths: Tensor, t: Tensor) -> Tensor:
+    """(1 - t) first + t second at rows (path, t); exact at both ends.
+
+    Args:
+        first: shape (P, ...), the starts.
+        second: shape (P, ...), the ends.
+        paths: shape (R,), path of each row.
+        t: shape (R,), position of each row.
+
+    Returns:
+        Shape (R, ...), of the ends' dtype; half-precision ends are joined in float32.
+
+    Example:
+        >>> import torch
+        >>> from foldmon.measure.lines import between
+        >>> first, second = torch.zeros(2, 1), torch.tensor([[1.0], [8.0]])
+        >>> between(first, second, torch.tensor([0, 1, 1]), torch.tensor([0.5, 0.25, 1.0])).flatten().tolist()
+        [0.5, 2.0, 8.0]
+    """
+    run = _run_length(paths)
+    heads = paths[::run]
+    wide = torch.float32 if first.element_size() < 4 else first.dtype
+    weight = t.to(wide).reshape(-1, run, *[1] * (first.ndim - 1))
+    # Stretches of one path share its ends by broadcasting: nothing is copied but the points themselves.
+    start, end = (ends[heads].to(wide).unsqueeze(1) for ends in (first, second))
+    return torch.lerp(start, end, weight).flatten(0, 1).to(first.dtype)
+
+
+def _run_length(paths: Tensor) -> int:
+    """Length of the stretches of equal entries where all are equally long, else 1."""
+    counts = torch.unique_consecutive(paths, return_counts=True)[1]
+    run = int(counts[0])
+    return run if bool((counts == run).all()) else 1

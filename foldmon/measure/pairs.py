@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from foldmon.measure.heldout import HeldOut, read_held_out
-from foldmon.measure.trees import batch_size, take_rows, to_tensors
+from foldmon.measure.trees import batch_size, describe, take_rows, to_tensors
 
 Kind = Literal["inter", "intra", "any"]
 
@@ -48,7 +48,7 @@ class Pairs:
         if first_spec != second_spec:
             raise ValueError(
                 "the two inputs of the pairs differ in structure: "
-                f"{_describe(self.first)} and {_describe(self.second)}; pass the same kind of input twice"
+                f"{describe(self.first)} and {describe(self.second)}; pass the same kind of input twice"
             )
         for a, b in zip(first, second, strict=True):
             if not isinstance(a, Tensor):
@@ -90,14 +90,6 @@ class Pairs:
             self.class_names,
             self.kind,
         )
-
-
-def _describe(inputs: Any) -> str:
-    if isinstance(inputs, Tensor):
-        return f"a tensor of shape {tuple(inputs.shape)}"
-    if isinstance(inputs, dict):
-        return f"a dict with {sorted(map(str, inputs))}"
-    return f"a {type(inputs).__name__} of {len(inputs)}"
 
 
 def draw_pairs(data: Any, count: int = 64, *, kind: Kind = "inter", seed: int = 0) -> Pairs:

@@ -5,29 +5,33 @@ All measuring methods share it: they choose the rows (path, t) and decide what t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from foldmon.measure.activations import Reading
-from foldmon.measure.coverage import Coverage, not_understood
+from foldmon.measure.batch import batch_axis, batch_first
+from foldmon.measure.coverage import Coverage, hidden_activations
 from foldmon.measure.decision import predicted_class
 from foldmon.measure.lines import Lines
 from foldmon.measure.names import choose
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.taps import Taps
-from foldmon.measure.trees import call
+from foldmon.measure.trees import call, describe
 from foldmon.measure.wrappers import device_of, dtype_of, eager_eval, unwrap
 
 Forward = Callable[[nn.Module, Any], Any]
 Look = Callable[[int, Reading], None]
 """Receives a site's index and its reading, values of shape (R, ...), during the pass."""
 
-# A prime that few dimensions of a model equal: it tells where the batch went in each activation.
-_SCOUT_ROWS = 5
+# Rows of two passes of different sizes: what grows with them is the batch.
+_SCOUT_ROWS, _FEWER_ROWS = 5, 3
 _CHUNK_BYTES = {"cpu": 16 * 2**20}
 _CHUNK_BYTES_DEVICE = 256 * 2**20
 
@@ -51,8 +55,8 @@ class Prober:
         evaluations: model evaluations (rows) so far.
 
     Raises:
-        ValueError: no activation layer was found, a layer or module name is unknown, or the model is on
-            the meta device.
+        ValueError: no activation layer was found, a layer or module name is unknown, the model is on the
+            meta device or has lazy layers without weights.
         RuntimeError: the model cannot be called with the inputs.
     """
 
@@ -76,6 +80,10 @@ class Prober:
                 "the model's parameters are on the meta device and hold no values; "
                 "load it onto a real device (model.to_empty(device=...) and weights) first"
             )
+        if any(is_lazy(tensor) for tensor in chain(self.model.parameters(), self.model.buffers())):
+            raise ValueError(
+                "the model has lazy layers that hold no weights yet; run it once on a batch of inputs first"
+            )
         self.lines = Lines(self.model, pairs, self.device, dtype_of(self.model), at)
         self.evaluations = 0
         self.notes: dict[str, None] = {}
@@ -87,30 +95,25 @@ class Prober:
 
     def _scout(self, layers: str | Iterable[str] | None, chunk: int | None) -> None:
         """Evaluate a few points of the first path: what runs, where is the batch, how large is it."""
-        sizes: dict[str, int] = {}
-        bytes_a_row: dict[str, int] = {}
-        unmatched: dict[str, str] = {}
-
-        def visit(site: str, reading: Reading) -> None:
-            values = reading.values
-            axis = _batch_axis(values, _SCOUT_ROWS)
-            if axis is None:
-                unmatched[site] = f"no dimension of its input {tuple(values.shape)} follows the batch size"
-                return
-            self._axes[site] = axis
-            sizes[site] = values.numel() // _SCOUT_ROWS
-            bytes_a_row[site] = sizes[site] * values.element_size()
-
-        scout = Taps(self.model, visit)
+        scout = Taps(self.model, self._note_shape)
         with eager_eval(self.model), ExitStack() as stack:
             self.lines.hook(stack)
-            self.lines.capture(self._call, rows_at_once=64)
+            self._first_call(self.lines.capture, self._call, 64)
             stack.enter_context(scout)
-            scout.restart()
-            t = torch.linspace(0, 1, _SCOUT_ROWS, device=self.device)
-            path = torch.zeros(_SCOUT_ROWS, dtype=torch.int64, device=self.device)
-            output = self._call(self.lines.rows(path, t))
-        missed = not_understood(scout.sightings, sizes) | unmatched
+            few, _ = self._first_call(self._shapes, scout, _FEWER_ROWS)
+            seen, output = self._shapes(scout, _SCOUT_ROWS)
+        sizes: dict[str, int] = {}
+        bytes_a_row = [1]
+        missed = dict(scout.sightings.not_understood)
+        for site, (shape, item_bytes) in seen.items():
+            axis = batch_axis(shape, _SCOUT_ROWS, few[site][0] if site in few else (), _FEWER_ROWS)
+            if axis is None:
+                missed[site] = f"no dimension of its input {tuple(shape)} follows the batch size"
+                continue
+            self._axes[site] = axis
+            sizes[site] = math.prod(shape) // _SCOUT_ROWS
+            bytes_a_row.append(sizes[site] * item_bytes)
+        missed |= hidden_activations(scout.sightings, seen)
         if not sizes:
             raise ValueError(_nothing_found(scout, missed))
         if predicted_class(output, _SCOUT_ROWS) is None:
@@ -119,8 +122,32 @@ class Prober:
         self.units = tuple(sizes[site] for site in self.sites)
         self._places = {site: place for place, site in enumerate(self.sites)}
         target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
-        self.rows_at_once = chunk or max(1, target // max(max(bytes_a_row.values()), 1))
+        self.rows_at_once = chunk or max(1, target // max(bytes_a_row))
         self._sizes, self._missed, self._kinks = sizes, missed, scout.sightings.kinks
+
+    def _note_shape(self, site: str, reading: Reading) -> None:
+        self._seen[site] = (reading.values.shape, reading.values.element_size())
+
+    def _shapes(self, scout: Taps, rows: int) -> tuple[dict[str, tuple[torch.Size, int]], Any]:
+        """Shape and bytes an entry of every site in a pass over some points of the first path."""
+        self._seen: dict[str, tuple[torch.Size, int]] = {}
+        scout.restart()
+        t = torch.linspace(0, 1, rows, device=self.device)
+        path = torch.zeros(rows, dtype=torch.int64, device=self.device)
+        output = self._call(self.lines.rows(path, t))
+        return self._seen, output
+
+    def _first_call(self, run: Callable[..., Any], *args: Any) -> Any:
+        """Run the model for the first time, where inputs that do not fit show."""
+        try:
+            return run(*args)
+        except (RuntimeError, TypeError, IndexError, AttributeError, KeyError) as error:
+            raise RuntimeError(
+                f"{type(self.model).__name__} could not be called with {describe(self.lines.first)}: "
+                f"{error}\n"
+                "Pass inputs as the model takes them, batch first (a dict is passed by keyword, a tuple by "
+                "position), or say how to call it with forward=."
+            ) from error
 
     @property
     def coverage(self) -> Coverage:
@@ -169,23 +196,6 @@ class Prober:
             self.notes[f"{site} changes its batch dimension and is measured in part"] = None
             return
         self._look(place, Reading(values, reading.thresholds))
-
-
-def _batch_axis(values: Tensor, rows: int) -> int | None:
-    """The dimension that holds the rows; -1 where dimension 0 holds several entries a row."""
-    for axis, size in enumerate(values.shape):
-        if size == rows:
-            return axis
-    return -1 if values.ndim and values.shape[0] and values.shape[0] % rows == 0 else None
-
-
-def batch_first(values: Tensor, axis: int, rows: int) -> Tensor | None:
-    """Values as (rows, ...), or None where they do not divide into rows."""
-    if axis == -1:
-        return values.reshape(rows, -1) if values.shape[0] % rows == 0 else None
-    if values.ndim <= axis or values.shape[axis] != rows:
-        return None
-    return values if axis == 0 else values.movedim(axis, 0)
 
 
 def _nothing_found(scout: Taps, missed: dict[str, str]) -> str:

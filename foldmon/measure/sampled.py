@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from foldmon.measure.activations import Reading
-from foldmon.measure.codes import Code, encode, hamming
+from foldmon.measure.codes import Code, hamming
 from foldmon.measure.decision import decision_folding
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.prober import Prober
@@ -136,8 +136,7 @@ class _Block:
 
     def look(self, place: int, reading: Reading) -> None:
         """Reduce a site's values to distances at once."""
-        flat = encode(reading)
-        self.counts.add(place, reading, flat)
+        flat = self.counts.add(place, reading)
         code = flat.reshape(flat.shape[0], self.count, self.steps, flat.shape[-1])
         if place in self.ends:
             start, previous = self.ends[place]

@@ -31,11 +31,13 @@ class Sightings:
         not_understood: where and what, with the reason in words.
         kinks: functional selections (``max``, ``clamp``, ...) outside activation layers, by place.
         executed: every module that ran, by path.
+        scripted: paths of the outermost TorchScript modules.
     """
 
     not_understood: dict[str, str] = field(default_factory=dict)
     kinks: dict[str, str] = field(default_factory=dict)
     executed: dict[str, nn.Module] = field(default_factory=dict)
+    scripted: list[str] = field(default_factory=list)
 
 
 class Taps:
@@ -87,14 +89,12 @@ class Taps:
 
     def _tap(self, name: str, module: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
-            self.sightings.not_understood[name or type(module).__name__] = (
-                "a TorchScript module: it runs no Python hooks; watch the module before scripting it"
-            )
+            if not any(_holds(outer, name) for outer in self.sightings.scripted):
+                self.sightings.scripted.append(name)
+                self.sightings.not_understood[name or type(module).__name__] = (
+                    "a TorchScript module: it runs no Python hooks; measure the module before scripting it"
+                )
             return
-        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
-            self.sightings.not_understood[name or type(module).__name__] = (
-                f"{type(module).__name__}: its gates live inside a fused kernel"
-            )
         enter, leave = _Enter(self, name, reader_of(module)), _Leave(self, name)
         self._handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
         self._handles.append(module.register_forward_hook(leave, always_call=True))
@@ -106,6 +106,9 @@ class Taps:
 
     def saw(self, name: str, reading: Reading) -> None:
         """Number this call of the site and hand it on."""
+        if reading.values.is_complex():
+            self.sightings.not_understood.setdefault(name, "its pre-activations are complex numbers")
+            return
         call = self._calls[name]
         self._calls[name] += 1
         self.visit(f"{name}:{call}" if call else name, reading)
@@ -118,13 +121,24 @@ class Taps:
             return
         rule = FUNCTIONS.get(function)
         if rule is not None:
-            self.saw(_join(self.place, rule.name), rule.read(args, kwargs))
+            name = _join(self.place, rule.name)
+            try:
+                reading = rule.read(args, kwargs)
+            except (TypeError, ValueError) as error:
+                self.sightings.not_understood.setdefault(name, f"the call could not be read: {error}")
+            else:
+                self.saw(name, reading)
         elif function in SELECTIONS and _selects_floats(args):
             name = _join(self.place, SELECTIONS[function])
             self.sightings.kinks.setdefault(name, SELECTIONS[function])
         elif function in FUSED:
-            name = _join(self.place, FUSED[function])
-            self.sightings.not_understood.setdefault(name, "gates inside a fused kernel")
+            name = self.place or f"/{FUSED[function]}"
+            why = f"the gates of {FUSED[function]} live inside a fused kernel"
+            self.sightings.not_understood.setdefault(name, why)
+
+
+def _holds(outer: str, name: str) -> bool:
+    return not outer or name == outer or name.startswith(f"{outer}.")
 
 
 def _join(place: str, function: str) -> str:
@@ -150,13 +164,14 @@ class _Enter:
         taps._inside += 1
         if taps._inside > 1:
             return
+        name = self.name or type(module).__name__
         z = args[0] if args else next((v for v in kwargs.values() if isinstance(v, Tensor)), None)
         if isinstance(z, Tensor):
-            taps._mode.paused = True
-            try:
-                taps.saw(self.name or type(module).__name__, self.reader(module, z))
-            finally:
-                taps._mode.paused = False
+            # What the visitor computes is none of the model's calls.
+            with torch._C.DisableTorchFunction():
+                taps.saw(name, self.reader(module, z))
+        else:
+            taps.sightings.not_understood.setdefault(name, "its first input is no tensor")
 
 
 class _Leave:
@@ -178,7 +193,6 @@ class _FunctionTap(TorchFunctionMode):
     def __init__(self, taps: Taps) -> None:
         super().__init__()
         self.taps = taps
-        self.paused = False
 
     def __torch_function__(
         self,
@@ -188,10 +202,7 @@ class _FunctionTap(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if not self.paused:
-            self.paused = True
-            try:
-                self.taps.saw_function(func, args, kwargs)
-            finally:
-                self.paused = False
+        # Torch takes the mode away while this runs, so that neither the visitor's own calls nor those
+        # inside ``func`` come back here.
+        self.taps.saw_function(func, args, kwargs)
         return func(*args, **kwargs)

@@ -62,6 +62,24 @@ def take_rows(tree: Any, rows: Tensor) -> Any:
     return map_tensors(lambda tensor: tensor[rows.to(tensor.device)], tree)
 
 
+def describe(tree: Any) -> str:
+    """The tree's structure and shapes, in words.
+
+    Example:
+        >>> import torch
+        >>> from foldmon.measure.trees import describe
+        >>> describe((torch.zeros(2, 3), {"ids": torch.zeros(2, dtype=torch.int64)}))
+        '(float32 (2, 3), {ids: int64 (2,)})'
+    """
+    if isinstance(tree, Tensor):
+        return f"{str(tree.dtype).removeprefix('torch.')} {tuple(tree.shape)}"
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{key}: {describe(value)}" for key, value in tree.items()) + "}"
+    if isinstance(tree, tuple | list):
+        return "(" + ", ".join(map(describe, tree)) + ")"
+    return type(tree).__name__
+
+
 def call(model: Callable[..., Any], inputs: Any) -> Any:
     """Call a model the way its inputs are packed: a dict by keyword, a tuple or list by position."""
     if isinstance(inputs, dict):

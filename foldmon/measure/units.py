@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from foldmon.measure.activations import Reading
-from foldmon.measure.codes import Code
+from foldmon.measure.codes import Code, Scratch, encode_counting
 from foldmon.measure.statistics import Floats, Ints
 
 
@@ -23,16 +22,24 @@ class UnitCounts:
 
     def __init__(self, sites: Sequence[str], units: Sequence[int]) -> None:
         self.sites, self.units = sites, units
+        self._scratch = Scratch()
         self._ever: dict[int, Any] = {}
         self._always: dict[int, Any] = {}
         self._nonfinite: list[Any] = [0] * len(sites)
 
-    def add(self, place: int, reading: Reading, code: Code) -> None:
-        """Count one pass: ``code`` of shape (planes, inputs, words) encodes ``reading``."""
-        if reading.values.is_floating_point():
-            self._nonfinite[place] = self._nonfinite[place] + _nonfinite(reading.values)
-        if reading.thresholds is None:
-            return
+    def add(self, place: int, reading: Reading) -> Code:
+        """Count one pass of a site.
+
+        Returns:
+            The code of ``reading``, shape (planes, inputs, words): encoding and counting share a pass.
+        """
+        code, nonfinite = encode_counting(reading, self._scratch)
+        self._nonfinite[place] = self._nonfinite[place] + nonfinite
+        if reading.thresholds is not None:
+            self._add_marks(place, code)
+        return code
+
+    def _add_marks(self, place: int, code: Code) -> None:
         if isinstance(code, Tensor):
             ever, always = code[0].any(0), code[-1].all(0)
         else:
@@ -72,12 +79,3 @@ class UnitCounts:
             for site, count in zip(self.sites, self.nonfinite, strict=True)
             if count
         )
-
-
-def _nonfinite(values: Tensor) -> Any:
-    if values.device.type != "cpu":
-        return (~torch.isfinite(values)).sum()
-    # One pass decides nearly always: a sum is finite only if every term is.
-    if bool(torch.isfinite(values.sum())):
-        return 0
-    return int((~torch.isfinite(values)).sum())

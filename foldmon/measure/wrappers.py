@@ -44,12 +44,20 @@ def eager_eval(model: nn.Module) -> Iterator[None]:
         for module in modules
         if getattr(module, "_compiled_call_impl", None) is not None
     ]
+    # So do compiled parts of a model that is not compiled itself: their wrappers call what they wrap.
+    wrapped = [
+        (vars(module), vars(module)["forward"])
+        for module in modules
+        if type(module).__name__ == "OptimizedModule" and "forward" in vars(module)
+    ]
     try:
         for module in modules:
             # Not module.eval(), which a user's class may override with side effects.
             module.training = False
         for module, _ in compiled:
             module._compiled_call_impl = None
+        for attributes, _ in wrapped:
+            attributes["forward"] = attributes["_modules"]["_orig_mod"]
         with torch.no_grad(), _autocast_off(model):
             yield
     finally:
@@ -57,6 +65,8 @@ def eager_eval(model: nn.Module) -> Iterator[None]:
             module.training = flag
         for module, call in compiled:
             module._compiled_call_impl = call
+        for attributes, forward in wrapped:
+            attributes["forward"] = forward
 
 
 @contextmanager
