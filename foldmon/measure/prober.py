@@ -5,7 +5,7 @@ All measuring methods share it: they choose the rows (path, t) and decide what t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from foldmon.measure.decision import predicted_class
 from foldmon.measure.lines import Lines
 from foldmon.measure.names import choose
 from foldmon.measure.pairs import Pairs
-from foldmon.measure.taps import Taps
+from foldmon.measure.taps import Taps, Watch
 from foldmon.measure.trees import call
 from foldmon.measure.wrappers import device_of, dtype_of, eager_eval, unwrap
 
@@ -106,10 +106,11 @@ class Prober:
             self.lines.hook(stack)
             self.lines.capture(self._call, rows_at_once=64)
             stack.enter_context(scout)
-            scout.restart()
             t = torch.linspace(0, 1, _SCOUT_ROWS, device=self.device)
             path = torch.zeros(_SCOUT_ROWS, dtype=torch.int64, device=self.device)
-            output = self._call(self.lines.rows(path, t))
+            inputs = self.lines.rows(path, t)
+            scout.restart()
+            output = self._call(inputs)
         missed = not_understood(scout.sightings, sizes) | unmatched
         if not sizes:
             raise ValueError(_nothing_found(scout, missed))
@@ -121,6 +122,16 @@ class Prober:
         target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
         self.rows_at_once = chunk or max(1, target // max(max(bytes_a_row.values()), 1))
         self._sizes, self._missed, self._kinks = sizes, missed, scout.sightings.kinks
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type in which the lines are evaluated."""
+        return dtype_of(self.model) or torch.get_default_dtype()
+
+    @property
+    def executed(self) -> Mapping[str, nn.Module]:
+        """Every module that ran so far, by path."""
+        return self._taps.sightings.executed
 
     @property
     def coverage(self) -> Coverage:
@@ -135,23 +146,27 @@ class Prober:
             stack.enter_context(self._taps)
             yield self
 
-    def run(self, paths: Tensor, t: Tensor, look: Look) -> Tensor | None:
+    def run(self, paths: Tensor, t: Tensor, look: Look, watch: Watch | None = None) -> Tensor | None:
         """Evaluate the model at rows (path, t), within :meth:`active`.
 
         Args:
             paths: shape (R,), int64, on the model's device.
             t: shape (R,), positions on the paths, on the model's device.
             look: shown each chosen site's reading, values (R, ...), batch first.
+            watch: shown every torch function call outside activations.
 
         Returns:
             Predicted class of each row, shape (R,), or None where the output gives none.
         """
         self._look, self._count = look, len(t)
+        self._taps.watch = watch
+        inputs = self.lines.rows(paths, t)
         try:
             self._taps.restart()
-            output = self._call(self.lines.rows(paths, t))
+            output = self._call(inputs)
         finally:
-            self._look = None
+            self._look = self._taps.watch = None
+            self._taps.pause()
         self.evaluations += len(t)
         return predicted_class(output, len(t))
 

@@ -22,6 +22,9 @@ from foldmon.measure.activations import FUNCTIONS, FUSED, SELECTIONS, Reading, r
 Visit = Callable[[str, Reading], None]
 """Receives a site's name and what was read there, during the forward pass."""
 
+Watch = Callable[[str, Callable[..., Any], tuple[Any, ...], Mapping[str, Any]], None]
+"""Receives the place, function and arguments of a torch function call that is no activation."""
+
 
 @dataclass
 class Sightings:
@@ -48,11 +51,15 @@ class Taps:
             in one forward pass ``:1``, ``:2`` ... is appended. Exceptions of ``visit`` propagate.
 
     Call :meth:`restart` before every forward pass: it begins a new count of the calls.
+
+    Attributes:
+        watch: shown every torch function call outside activations, None to show none.
     """
 
     def __init__(self, model: nn.Module, visit: Visit) -> None:
         self.model = model
         self.visit = visit
+        self.watch: Watch | None = None
         self.sightings = Sightings()
         self._handles: list[RemovableHandle] = []
         self._calls: Counter[str] = Counter()
@@ -84,6 +91,11 @@ class Taps:
         self._calls.clear()
         self._stack.clear()
         self._inside = 0
+        self._mode.paused = False
+
+    def pause(self) -> None:
+        """See no functional calls until the next :meth:`restart`: what is computed between passes."""
+        self._mode.paused = True
 
     def _tap(self, name: str, module: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
@@ -119,7 +131,10 @@ class Taps:
         rule = FUNCTIONS.get(function)
         if rule is not None:
             self.saw(_join(self.place, rule.name), rule.read(args, kwargs))
-        elif function in SELECTIONS and _selects_floats(args):
+            return
+        if self.watch is not None:
+            self.watch(self.place, function, args, kwargs)
+        if function in SELECTIONS and _selects_floats(args):
             name = _join(self.place, SELECTIONS[function])
             self.sightings.kinks.setdefault(name, SELECTIONS[function])
         elif function in FUSED:
@@ -178,7 +193,7 @@ class _FunctionTap(TorchFunctionMode):
     def __init__(self, taps: Taps) -> None:
         super().__init__()
         self.taps = taps
-        self.paused = False
+        self.paused = True
 
     def __torch_function__(
         self,

@@ -1,0 +1,264 @@
+"""Levels: everything that bends a path, in order of execution, and its values at the points in use.
+
+A level is an activation call (its crossings are events) or a bend outside activation layers (its
+crossings are breakpoints only).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foldmon.measure.activations import Reading, Thresholds
+from foldmon.measure.codes import encode
+from foldmon.measure.linear import Bend, Shape, bend_of_call, shape_of_call, shape_of_site
+from foldmon.measure.prober import Prober
+from foldmon.measure.statistics import Floats, Ints
+from foldmon.measure.units import UnitCounts
+
+
+class NotTraceable(RuntimeError):
+    """The model cannot be followed from point to point; sampled points still can measure it."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One place where paths bend.
+
+    Attributes:
+        site: index of the activation site, None for a bend without units.
+        shape: of the values of one input.
+        thresholds, select: as in :class:`~foldmon.measure.linear.Bend`.
+    """
+
+    site: int | None
+    shape: torch.Size
+    thresholds: Thresholds | None
+    select: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Crossings:
+    """Where segments cross thresholds: rows of segments, units, share of the segment, direction."""
+
+    segment: Ints
+    unit: Ints
+    share: Floats
+    step: Ints
+
+
+class Levels:
+    """Evaluates points of the paths and keeps all levels' values of those that are still needed.
+
+    Args:
+        prober: with all sites chosen.
+        counts: of dead and saturated units.
+
+    Attributes:
+        levels: in order of execution, known after the first evaluation.
+        shape: what the whole model makes of a line, as far as seen.
+        t: shape (capacity,), position of each kept row.
+        classes: predicted classes of all evaluated points, as (paths, t, class); None without classes.
+    """
+
+    def __init__(self, prober: Prober, counts: UnitCounts) -> None:
+        self.prober, self.counts = prober, counts
+        self.levels: list[Level] = []
+        self.shape = Shape.LINEAR
+        self.reasons: set[str] = set()
+        self.t: Floats = np.zeros(0)
+        self.classes: list[tuple[Ints, Floats, Ints]] | None = []
+        self._values: list[Tensor] = []
+        self._uses: Ints = np.zeros(0, dtype=np.int64)
+
+    @property
+    def kept(self) -> int:
+        """Number of rows that are kept."""
+        return int(np.count_nonzero(self._uses))
+
+    @property
+    def bytes_a_row(self) -> int:
+        """Memory of one kept row."""
+        return sum(level.shape.numel() for level in self.levels) * self.prober.dtype.itemsize
+
+    def evaluate(self, paths: Ints, t: Floats, uses: int) -> Ints:
+        """Evaluate new points and keep their values until :meth:`release` was called ``uses`` times.
+
+        Args:
+            paths, t: shape (R,).
+
+        Returns:
+            Rows under which the points are kept, shape (R,).
+        """
+        rows = self._take(len(t))
+        self.t[rows], self._uses[rows] = t, uses
+        for low in range(0, len(t), self.prober.rows_at_once):
+            part = slice(low, low + self.prober.rows_at_once)
+            self._evaluate(paths[part], t[part], rows[part])
+        return rows
+
+    def hold(self, rows: Ints) -> None:
+        """Keep rows for one more use each."""
+        np.add.at(self._uses, rows, 1)
+
+    def release(self, rows: Ints) -> None:
+        """Give up one use of each row."""
+        np.subtract.at(self._uses, rows, 1)
+
+    def forget(self) -> None:
+        """Give up all rows."""
+        self._uses[:] = 0
+
+    def _take(self, count: int) -> Ints:
+        free = np.flatnonzero(self._uses == 0)
+        if len(free) < count:
+            more = max(count - len(free), len(self._uses))
+            self.t = np.concatenate([self.t, np.zeros(more)])
+            self._uses = np.concatenate([self._uses, np.zeros(more, dtype=np.int64)])
+            self._values = [torch.cat([v, v.new_empty(more, v.shape[1])]) for v in self._values]
+            free = np.flatnonzero(self._uses == 0)
+        return free[:count]
+
+    def _evaluate(self, paths: Ints, t: Floats, rows: Ints) -> None:
+        device = self.prober.device
+        seen = _Pass(self, torch.from_numpy(rows).to(device))
+        classes = self.prober.run(
+            torch.from_numpy(paths).to(device), torch.from_numpy(t).to(device), seen.look, seen.watch
+        )
+        if seen.place != len(self.levels):
+            raise NotTraceable("its activation layers do not run in the same order in every pass")
+        if classes is None:
+            self.classes = None
+        elif self.classes is not None:
+            self.classes.append((paths, t, classes.cpu().numpy()))
+
+    def keep(self, place: int, level: Level, values: Tensor, rows: Tensor) -> None:
+        """Keep a level's values, shape (R, ...), of the rows being evaluated."""
+        if place == len(self.levels):
+            self.levels.append(level)
+            self._values.append(values.new_empty(len(self._uses), level.shape.numel()))
+        elif place > len(self.levels) or self.levels[place].shape != level.shape:
+            raise NotTraceable("its activation layers differ from pass to pass")
+        self._values[place][rows] = values.reshape(len(rows), -1)
+
+    def crossings(self, place: int, left: Ints, right: Ints) -> Crossings:
+        """Where segments whose ends are kept as ``left`` and ``right`` cross a level's thresholds."""
+        level = self.levels[place]
+        a, b = self._at(place, left), self._at(place, right)
+        if level.select is not None:
+            return self._switches(level, a, b)
+        found = []
+        for cut in level.thresholds or ():
+            above = b > cut
+            where = torch.nonzero((a > cut) != above, as_tuple=True)
+            start, end = a[where].double(), b[where].double()
+            share = ((cut - start) / (end - start)).clamp_(0.0, 1.0)
+            found.append((*where, share, above[where]))
+        segment, unit, share, rising = (torch.cat(column).cpu().numpy() for column in zip(*found, strict=True))
+        finite = np.isfinite(share)
+        step = np.where(rising, 1, -1)
+        return Crossings(*(column[finite] for column in (segment, unit, share, step)))
+
+    def _switches(self, level: Level, a: Tensor, b: Tensor) -> Crossings:
+        """Where the selected index changes, were there only the two indices of the ends."""
+        if level.select is None:
+            raise TypeError("the level selects nothing")
+        whole = (level.shape[0], -1) if len(level.shape) > 1 else (1, -1)
+        first, second = (
+            level.select(v.reshape(-1, *level.shape)).reshape(len(v), whole[0], -1) for v in (a, b)
+        )
+        where = torch.nonzero(first != second, as_tuple=True)
+        start, end = (v.reshape(len(v), *whole) for v in (a, b))
+        i, j = first[where], second[where]
+        lead = start[where[0], where[1], i].double() - start[where[0], where[1], j].double()
+        lag = end[where[0], where[1], j].double() - end[where[0], where[1], i].double()
+        share = (lead / (lead + lag)).cpu().numpy()
+        finite = np.isfinite(share)
+        segment = where[0].cpu().numpy()[finite]
+        return Crossings(segment, np.zeros_like(segment), share[finite], np.zeros_like(segment))
+
+    def bent(self, place: int, left: Ints, middle: Ints, right: Ints, tolerance: float) -> Any:
+        """Whether a level's values at ``middle`` leave the straight line between the ends; shape (S,)."""
+        a, m, b = (self._at(place, rows) for rows in (left, middle, right))
+        share = (self.t[middle] - self.t[left]) / (self.t[right] - self.t[left])
+        line = torch.lerp(a, b, torch.from_numpy(share).to(a.device, a.dtype)[:, None])
+        scale = torch.maximum(a.abs().amax(1), b.abs().amax(1))
+        return ((m - line).abs().amax(1) > tolerance * scale).cpu().numpy()
+
+    def _at(self, place: int, rows: Ints) -> Tensor:
+        return self._values[place][torch.from_numpy(rows).to(self.prober.device)]
+
+    def judge(self, shape: Shape, reason: str) -> None:
+        """Take note of a part of the model that bends or curves the lines."""
+        self.shape = max(self.shape, shape)
+        if shape != Shape.LINEAR:
+            self.reasons.add(reason)
+
+
+class _Pass:
+    """Looks at one forward pass and hands its values to the levels."""
+
+    def __init__(self, levels: Levels, rows: Tensor) -> None:
+        self.levels, self.rows = levels, rows
+        self.place = 0
+
+    def look(self, site: int, reading: Reading) -> None:
+        """See an activation call."""
+        levels = self.levels
+        name = levels.prober.sites[site]
+        if reading.thresholds is None:
+            levels.judge(Shape.CURVED, f"{name} has integer symbols")
+            raise NotTraceable(f"{name} has integer symbols, which no interpolation follows")
+        levels.counts.add(site, reading, encode(reading))
+        levels.judge(shape_of_site(name, levels.prober.executed), name)
+        self._keep(Level(site, reading.values.shape[1:], reading.thresholds), reading.values)
+
+    def watch(
+        self, place: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        """See any other torch function call."""
+        shape = shape_of_call(function, args, kwargs)
+        if shape == Shape.LINEAR:
+            return
+        bend: Bend | None = bend_of_call(function, args, kwargs)
+        if bend is None or bend.values.shape[:1] != self.rows.shape:
+            name = getattr(function, "__name__", str(function))
+            self.levels.judge(shape, f"{place}/{name}" if place else name)
+            return
+        self._keep(Level(None, bend.values.shape[1:], bend.thresholds, bend.select), bend.values)
+
+    def _keep(self, level: Level, values: Tensor) -> None:
+        self.levels.keep(self.place, level, values, self.rows)
+        self.place += 1
+
+
+def ordered_classes(
+    classes: list[tuple[Ints, Floats, Ints]], paths: int
+) -> tuple[Ints, Floats]:
+    """Classes at the points of each path in order, and the share of the path each point stands for.
+
+    Returns:
+        Classes and weights, both of shape (P, n): n points of the path with most, the others filled up
+        with the last class and weight 0.
+    """
+    path, t, label = (np.concatenate(column) for column in zip(*classes, strict=True))
+    order = np.lexsort((t, path))
+    path, t, label = path[order], t[order], label[order]
+    sizes: Ints = np.bincount(path, minlength=paths)
+    rank = np.arange(len(path)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    n = int(Counter(path.tolist()).most_common(1)[0][1])
+    at = np.ones((paths, n))
+    at[path, rank] = t
+    out: Ints = np.repeat(label[np.cumsum(sizes) - 1][:, None], n, axis=1)
+    out[path, rank] = label
+    gaps = np.diff(at, axis=1)
+    weights: Floats = np.zeros((paths, n))
+    weights[:, 1:] += gaps / 2
+    weights[:, :-1] += gaps / 2
+    return out, weights
