@@ -29,7 +29,7 @@ from foldmon.measure.units import UnitCounts
 
 _KEPT_BYTES = 256 * 2**20
 _SEGMENTS_AT_ONCE = 4096
-_LEAST_WIDTH = 64  # quanta; a bend is located to this width
+_LEAST_WIDTH = 2.0**-20  # of a path; a hidden bend is located to this width
 _MIDDLE = 7 / 16  # off the centre, where the odd symmetry of a clamp would hide it
 
 
@@ -86,7 +86,7 @@ class ExactWalk:
     def _process(self, level: int, segments: Ints) -> None:
         if self.levels.shape != Shape.LINEAR:
             segments = self._straight(level, segments)
-        found = self.levels.crossings(level, segments[:, 1], segments[:, 2])
+        found = self.levels.crossings(level, *segments.T[:3], self.quantum)
         t = self._positions(segments, found)
         rule = self.levels.levels[level]
         if rule.site is not None:
@@ -165,7 +165,7 @@ class ExactWalk:
         """Rows of a point inside each segment, -1 where it is too narrow or the bound is reached."""
         middles = segments[:, 3].copy()
         begin, end = self.levels.t[segments[:, 1]], self.levels.t[segments[:, 2]]
-        wide = end - begin >= _LEAST_WIDTH * self.quantum
+        wide = end - begin >= _LEAST_WIDTH
         missing = np.flatnonzero((middles < 0) & wide)
         allowed = int(min(len(missing), self._left()))
         self.unfinished |= set(segments[missing[allowed:], 0].tolist())
@@ -206,7 +206,7 @@ def measure_exact(
     """
     began = time.perf_counter()
     counts = UnitCounts(prober.sites, prober.units)
-    levels = Levels(prober, counts)
+    levels = Levels(prober, len(pairs), counts)
     chosen = np.flatnonzero(np.isin(prober.sites, choose(prober.sites, layers)))
     walk = ExactWalk(levels, int(chosen[-1]), max_evaluations)
     with prober.active():

@@ -58,6 +58,7 @@ class Levels:
 
     Args:
         prober: with all sites chosen.
+        paths: P.
         counts: of dead and saturated units.
 
     Attributes:
@@ -67,8 +68,10 @@ class Levels:
         classes: predicted classes of all evaluated points, as (paths, t, class); None without classes.
     """
 
-    def __init__(self, prober: Prober, counts: UnitCounts) -> None:
+    def __init__(self, prober: Prober, paths: int, counts: UnitCounts) -> None:
         self.prober, self.counts = prober, counts
+        self._paths = paths
+        self._steepest: dict[int, Floats] = {}
         self.levels: list[Level] = []
         self.shape = Shape.LINEAR
         self.reasons: set[str] = set()
@@ -147,16 +150,25 @@ class Levels:
             raise NotTraceable("its activation layers differ from pass to pass")
         self._values[place][rows] = values.reshape(len(rows), -1)
 
-    def crossings(self, place: int, left: Ints, right: Ints) -> Crossings:
-        """Where segments whose ends are kept as ``left`` and ``right`` cross a level's thresholds."""
+    def crossings(self, place: int, path: Ints, left: Ints, right: Ints, quantum: float) -> Crossings:
+        """Where segments cross a level's thresholds.
+
+        Args:
+            place: of the level.
+            path: shape (S,), each segment's path.
+            left, right: shape (S,), rows of the segments' ends.
+            quantum: error of the positions t. What it may change of a value counts as nothing: a unit
+                that an earlier layer holds at a threshold is not above it.
+        """
         level = self.levels[place]
         a, b = self._at(place, left), self._at(place, right)
         if level.select is not None:
             return self._switches(level, a, b)
+        noise = self._noise(place, path, a, b, self.t[right] - self.t[left], quantum)
         found = []
         for cut in level.thresholds or ():
-            above = b > cut
-            where = torch.nonzero((a > cut) != above, as_tuple=True)
+            above = b > cut + noise
+            where = torch.nonzero((a > cut + noise) != above, as_tuple=True)
             start, end = a[where].double(), b[where].double()
             share = ((cut - start) / (end - start)).clamp_(0.0, 1.0)
             found.append((*where, share, above[where]))
@@ -164,6 +176,17 @@ class Levels:
         finite = np.isfinite(share)
         step = np.where(rising, 1, -1)
         return Crossings(*(column[finite] for column in (segment, unit, share, step)))
+
+    def _noise(
+        self, place: int, path: Ints, a: Tensor, b: Tensor, width: Floats, quantum: float
+    ) -> Tensor:
+        """What rounding of t and of the values may change of a segment's values; shape (S, 1)."""
+        slope = ((b - a).abs().amax(1).double().cpu().numpy()) / width
+        steepest = self._steepest.setdefault(place, np.zeros(self._paths))
+        np.maximum.at(steepest, path, np.nan_to_num(slope))
+        scale = torch.maximum(a.abs().amax(1), b.abs().amax(1))
+        moved = torch.from_numpy(4 * quantum * steepest[path]).to(a.device, a.dtype)
+        return (moved + 16 * torch.finfo(a.dtype).eps * scale)[:, None]
 
     def _switches(self, level: Level, a: Tensor, b: Tensor) -> Crossings:
         """Where the selected index changes, were there only the two indices of the ends."""

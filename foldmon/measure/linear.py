@@ -130,13 +130,18 @@ def bend_of_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
         other = args[1] if len(args) > 1 else kwargs.get("other")
         if isinstance(other, Tensor) and other.is_floating_point():
             return Bend(z - other, (0.0,))
-    pool = _POOLS.get(name)
-    if pool is not None and z.ndim == pool[1] + 2:
-        options = dict(zip(_POOL_OPTIONS, args[1:], strict=False)) | {
-            key: value for key, value in kwargs.items() if key in _POOL_OPTIONS
-        }
-        return Bend(z, None, lambda values: pool[0](values, **options, return_indices=True)[1])
-    return None
+    return _pool(name, z, args, kwargs)
+
+
+def _pool(name: str, z: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bend | None:
+    if name not in _POOLS:
+        return None
+    pool, names = _POOLS[name]
+    options = dict(zip(names, args[1:], strict=False))
+    options |= {key: value for key, value in kwargs.items() if key in names}
+    if z.ndim != int(name[-2]) + 2:
+        return None
+    return Bend(z, None, lambda values: pool(values, **options, return_indices=True)[1])
 
 
 def _clamp(name: str, z: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bend | None:
@@ -150,12 +155,15 @@ def _clamp(name: str, z: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any
     return Bend(z, tuple(sorted({float(cut) for cut in cuts})))
 
 
-_POOLS: dict[str, tuple[Callable[..., Any], int]] = {
-    "max_pool1d": (F.max_pool1d, 1),
-    "max_pool2d": (F.max_pool2d, 2),
-    "max_pool3d": (F.max_pool3d, 3),
+_WINDOW = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+_POOLS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "max_pool1d": (F.max_pool1d, _WINDOW),
+    "max_pool2d": (F.max_pool2d, _WINDOW),
+    "max_pool3d": (F.max_pool3d, _WINDOW),
+    "adaptive_max_pool1d": (F.adaptive_max_pool1d, ("output_size",)),
+    "adaptive_max_pool2d": (F.adaptive_max_pool2d, ("output_size",)),
+    "adaptive_max_pool3d": (F.adaptive_max_pool3d, ("output_size",)),
 }
-_POOL_OPTIONS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
 
 def rounding(dtype: torch.dtype) -> float:
