@@ -40,6 +40,21 @@ class Events:
         ]
         return cls(*columns)
 
+    def among(self, paths: Ints, sites: Ints, all_paths: int, all_sites: int) -> Events:
+        """Events of some paths and sites only, numbered by their places among these.
+
+        Args:
+            paths: which, in the order of their new numbers.
+            sites: likewise.
+            all_paths: how many there are.
+            all_sites: likewise.
+        """
+        new_path, new_site = np.full(all_paths, -1), np.full(all_sites, -1)
+        new_path[paths], new_site[sites] = np.arange(len(paths)), np.arange(len(sites))
+        path, site = new_path[self.path], new_site[self.site]
+        kept = (path >= 0) & (site >= 0)
+        return Events(path[kept], self.t[kept], site[kept], self.unit[kept], self.step[kept])
+
     def __len__(self) -> int:
         return len(self.t)
 
@@ -80,8 +95,8 @@ def distances(events: Events, paths: int, sites: int, tie: float = 0.0) -> Dista
     r1, r2, cumulative = (np.zeros(shape, dtype=np.int64) for _ in range(3))
     np.add.at(r2, (path, site), 1)
     for place in range(sites):
-        r1[:, place] = _largest(*(column[site == place] for column in (moment, path, gain)), paths)
-        cumulative[:, place] = _largest(*(column[site <= place] for column in (moment, path, gain)), paths)
+        for result, kept in ((r1, site == place), (cumulative, site <= place)):
+            result[:, place] = _largest(moment[kept], path[kept], gain[kept], paths)
     return Distances(r1, r2, cumulative)
 
 

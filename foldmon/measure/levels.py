@@ -6,12 +6,12 @@ crossings are breakpoints only).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -59,26 +59,38 @@ class Levels:
     Args:
         prober: with all sites chosen.
         paths: P.
-        counts: of dead and saturated units.
+        depth: index of the last site that is measured; parts of the model behind it bend nothing.
 
     Attributes:
         levels: in order of execution, known after the first evaluation.
-        shape: what the whole model makes of a line, as far as seen.
+        shape: what the model up to the last measured site makes of a line, as far as seen.
+        curved: the parts of the model for which ``shape`` is not linear.
         t: shape (capacity,), position of each kept row.
         classes: predicted classes of all evaluated points, as (paths, t, class); None without classes.
     """
 
-    def __init__(self, prober: Prober, paths: int, counts: UnitCounts) -> None:
-        self.prober, self.counts = prober, counts
+    def __init__(self, prober: Prober, paths: int, depth: int) -> None:
+        self.prober, self.depth = prober, depth
+        self.counts = UnitCounts(prober.sites, prober.units)
         self._paths = paths
         self._steepest: dict[int, Floats] = {}
         self.levels: list[Level] = []
         self.shape = Shape.LINEAR
-        self.reasons: set[str] = set()
+        self.curved: dict[str, None] = {}
         self.t: Floats = np.zeros(0)
         self.classes: list[tuple[Ints, Floats, Ints]] | None = []
         self._values: list[Tensor] = []
         self._uses: Ints = np.zeros(0, dtype=np.int64)
+
+    @property
+    def measured(self) -> list[tuple[int, Level]]:
+        """Places and levels of the activation sites up to the last measured one."""
+        return [(p, v) for p, v in enumerate(self.levels) if v.site is not None and v.site <= self.depth]
+
+    @property
+    def last(self) -> int:
+        """Place of the last measured site."""
+        return self.measured[-1][0]
 
     @property
     def kept(self) -> int:
@@ -90,11 +102,13 @@ class Levels:
         """Memory of one kept row."""
         return sum(level.shape.numel() for level in self.levels) * self.prober.dtype.itemsize
 
-    def evaluate(self, paths: Ints, t: Floats, uses: int) -> Ints:
+    def evaluate(self, paths: Ints, t: Floats, uses: int | Ints) -> Ints:
         """Evaluate new points and keep their values until :meth:`release` was called ``uses`` times.
 
         Args:
-            paths, t: shape (R,).
+            paths: shape (R,).
+            t: shape (R,), positions, each one that the model's type can hold.
+            uses: of all rows, or of each.
 
         Returns:
             Rows under which the points are kept, shape (R,).
@@ -113,10 +127,6 @@ class Levels:
     def release(self, rows: Ints) -> None:
         """Give up one use of each row."""
         np.subtract.at(self._uses, rows, 1)
-
-    def forget(self) -> None:
-        """Give up all rows."""
-        self._uses[:] = 0
 
     def _take(self, count: int) -> Ints:
         free = np.flatnonzero(self._uses == 0)
@@ -156,7 +166,8 @@ class Levels:
         Args:
             place: of the level.
             path: shape (S,), each segment's path.
-            left, right: shape (S,), rows of the segments' ends.
+            left: shape (S,), rows of the segments' starts.
+            right: shape (S,), rows of their ends.
             quantum: error of the positions t. What it may change of a value counts as nothing: a unit
                 that an earlier layer holds at a threshold is not above it.
         """
@@ -172,14 +183,14 @@ class Levels:
             start, end = a[where].double(), b[where].double()
             share = ((cut - start) / (end - start)).clamp_(0.0, 1.0)
             found.append((*where, share, above[where]))
-        segment, unit, share, rising = (torch.cat(column).cpu().numpy() for column in zip(*found, strict=True))
-        finite = np.isfinite(share)
-        step = np.where(rising, 1, -1)
-        return Crossings(*(column[finite] for column in (segment, unit, share, step)))
+        segments, units, shares, rises = (
+            torch.cat(column).cpu().numpy() for column in zip(*found, strict=True)
+        )
+        finite = np.isfinite(shares)
+        steps = np.where(rises, 1, -1)
+        return Crossings(segments[finite], units[finite], shares[finite], steps[finite])
 
-    def _noise(
-        self, place: int, path: Ints, a: Tensor, b: Tensor, width: Floats, quantum: float
-    ) -> Tensor:
+    def _noise(self, place: int, path: Ints, a: Tensor, b: Tensor, width: Floats, quantum: float) -> Tensor:
         """What rounding of t and of the values may change of a segment's values; shape (S, 1)."""
         slope = ((b - a).abs().amax(1).double().cpu().numpy()) / width
         steepest = self._steepest.setdefault(place, np.zeros(self._paths))
@@ -214,14 +225,33 @@ class Levels:
         scale = torch.maximum(a.abs().amax(1), b.abs().amax(1))
         return ((m - line).abs().amax(1) > tolerance * scale).cpu().numpy()
 
+    def surprised(self, left: Ints, middle: Ints, right: Ints) -> npt.NDArray[np.bool_]:
+        """Where a symbol at ``middle``, half-way, is not the one of a straight line; shape (S,)."""
+        found = np.zeros(len(left), dtype=bool)
+        for place, level in self.measured:
+            a, m, b = (self._at(place, rows) for rows in (left, middle, right))
+            line = torch.lerp(a, b, 0.5)
+            for cut in level.thresholds or ():
+                found |= ((m > cut) != (line > cut)).any(1).cpu().numpy()
+        return found
+
+    def differing(self, left: Ints, right: Ints) -> Ints:
+        """Number of symbols in which the ends of segments differ; shape (S,)."""
+        found = np.zeros(len(left), dtype=np.int64)
+        for place, level in self.measured:
+            a, b = self._at(place, left), self._at(place, right)
+            for cut in level.thresholds or ():
+                found += ((a > cut) != (b > cut)).sum(1).cpu().numpy()
+        return found
+
     def _at(self, place: int, rows: Ints) -> Tensor:
         return self._values[place][torch.from_numpy(rows).to(self.prober.device)]
 
-    def judge(self, shape: Shape, reason: str) -> None:
-        """Take note of a part of the model that bends or curves the lines."""
-        self.shape = max(self.shape, shape)
-        if shape != Shape.LINEAR:
-            self.reasons.add(reason)
+    def judge(self, parts: list[tuple[Shape, str]]) -> None:
+        """Take note of parts of the model that come before a measured site."""
+        for shape, name in parts:
+            self.shape = max(self.shape, shape)
+            self.curved[name] = None
 
 
 class _Pass:
@@ -230,16 +260,19 @@ class _Pass:
     def __init__(self, levels: Levels, rows: Tensor) -> None:
         self.levels, self.rows = levels, rows
         self.place = 0
+        self._not_linear: list[tuple[Shape, str]] = []  # since the last measured site
 
     def look(self, site: int, reading: Reading) -> None:
         """See an activation call."""
         levels = self.levels
         name = levels.prober.sites[site]
         if reading.thresholds is None:
-            levels.judge(Shape.CURVED, f"{name} has integer symbols")
             raise NotTraceable(f"{name} has integer symbols, which no interpolation follows")
         levels.counts.add(site, reading, encode(reading))
-        levels.judge(shape_of_site(name, levels.prober.executed), name)
+        if site <= levels.depth:
+            levels.judge(self._not_linear)
+            self._not_linear.clear()
+        self._note(shape_of_site(name, levels.prober.executed), name)
         self._keep(Level(site, reading.values.shape[1:], reading.thresholds), reading.values)
 
     def watch(
@@ -252,36 +285,43 @@ class _Pass:
         bend: Bend | None = bend_of_call(function, args, kwargs)
         if bend is None or bend.values.shape[:1] != self.rows.shape:
             name = getattr(function, "__name__", str(function))
-            self.levels.judge(shape, f"{place}/{name}" if place else name)
+            self._note(shape, f"{place}/{name.strip('_')}" if place else name.strip("_"))
             return
         self._keep(Level(None, bend.values.shape[1:], bend.thresholds, bend.select), bend.values)
+
+    def _note(self, shape: Shape, name: str) -> None:
+        if shape != Shape.LINEAR:
+            self._not_linear.append((shape, name))
 
     def _keep(self, level: Level, values: Tensor) -> None:
         self.levels.keep(self.place, level, values, self.rows)
         self.place += 1
 
 
-def ordered_classes(
-    classes: list[tuple[Ints, Floats, Ints]], paths: int
-) -> tuple[Ints, Floats]:
+def ordered_classes(classes: list[tuple[Ints, Floats, Ints]], paths: int) -> tuple[Ints, Floats]:
     """Classes at the points of each path in order, and the share of the path each point stands for.
+
+    Args:
+        classes: parts (path, t, class), each of shape (R,), in any order.
+        paths: P.
 
     Returns:
         Classes and weights, both of shape (P, n): n points of the path with most, the others filled up
-        with the last class and weight 0.
+        with their last class and weight 0. Paths without points are class 0 throughout.
     """
     path, t, label = (np.concatenate(column) for column in zip(*classes, strict=True))
     order = np.lexsort((t, path))
     path, t, label = path[order], t[order], label[order]
     sizes: Ints = np.bincount(path, minlength=paths)
-    rank = np.arange(len(path)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    n = int(Counter(path.tolist()).most_common(1)[0][1])
-    at = np.ones((paths, n))
+    last = np.cumsum(sizes) - 1
+    rank = np.arange(len(path)) - np.repeat(last + 1 - sizes, sizes)
+    shape = (paths, int(sizes.max()))
+    at = np.ones(shape)
     at[path, rank] = t
-    out: Ints = np.repeat(label[np.cumsum(sizes) - 1][:, None], n, axis=1)
+    out: Ints = np.repeat(np.where(sizes > 0, label[last], 0)[:, None], shape[1], axis=1)
     out[path, rank] = label
-    gaps = np.diff(at, axis=1)
-    weights: Floats = np.zeros((paths, n))
-    weights[:, 1:] += gaps / 2
-    weights[:, :-1] += gaps / 2
+    half_gaps = np.diff(at, axis=1) / 2
+    weights: Floats = np.zeros(shape)
+    weights[:, 1:] += half_gaps
+    weights[:, :-1] += half_gaps
     return out, weights

@@ -116,12 +116,10 @@ class Prober:
             raise ValueError(_nothing_found(scout, missed))
         if predicted_class(output, _SCOUT_ROWS) is None:
             self.notes["the output gives no class a row: no decision folding"] = None
-        self.sites = choose(tuple(sizes), layers)
-        self.units = tuple(sizes[site] for site in self.sites)
-        self._places = {site: place for place, site in enumerate(self.sites)}
+        self._sizes, self._missed, self._kinks = sizes, missed, scout.sightings.kinks
+        self.choose(layers)
         target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
         self.rows_at_once = chunk or max(1, target // max(max(bytes_a_row.values()), 1))
-        self._sizes, self._missed, self._kinks = sizes, missed, scout.sightings.kinks
 
     @property
     def dtype(self) -> torch.dtype:
@@ -137,6 +135,16 @@ class Prober:
     def coverage(self) -> Coverage:
         """What of the model is covered, as far as seen by now."""
         return Coverage(self._sizes, self._missed, self._kinks, tuple(self.notes))
+
+    def choose(self, layers: str | Iterable[str] | None) -> None:
+        """Read only the sites that ``layers`` asks for from now on.
+
+        Raises:
+            ValueError: a name or pattern that fits no site.
+        """
+        self.sites = choose(tuple(self._sizes), layers)
+        self.units = tuple(self._sizes[site] for site in self.sites)
+        self._places = {site: place for place, site in enumerate(self.sites)}
 
     @contextmanager
     def active(self) -> Iterator[Prober]:

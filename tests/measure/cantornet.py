@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from fractions import Fraction
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -60,7 +61,7 @@ def _sum(curves: list[Curve], weights: tuple[int | Fraction, ...], bias: int | F
 
 def _relu(curve: Curve) -> Curve:
     bent = [curve[0]]
-    for (t0, z0), (t1, z1) in zip(curve, curve[1:], strict=False):
+    for (t0, z0), (t1, z1) in pairwise(curve):
         if z0 * z1 < 0:
             bent.append((t0 - z0 * (t1 - t0) / (z1 - z0), Fraction(0)))
         bent.append((t1, z1))
@@ -73,7 +74,7 @@ def _distances(units: list[Curve]) -> tuple[int, int]:
     for unit in units:
         zeros = {t for t, z in _relu(unit) if z == 0}
         own = sorted(zeros | {Fraction(0), Fraction(1)})
-        inside = [_at(unit, (a + b) / 2) > 0 for a, b in zip(own, own[1:], strict=False)]
+        inside = [_at(unit, (a + b) / 2) > 0 for a, b in pairwise(own)]
         signs.append((own, [unit[0][1] > 0, *inside, unit[-1][1] > 0]))
     moments: dict[Fraction, list[tuple[int, bool]]] = {}
     for number, (own, symbols) in enumerate(signs):
