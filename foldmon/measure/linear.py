@@ -72,6 +72,8 @@ _LINEAR_IN_ONE = frozenset(
         "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
     }
 )  # fmt: skip
+# What comes out is no part of the line; where it selects, the selecting function is judged.
+_NO_FLOATS = frozenset({"eq", "ne", "gt", "ge", "lt", "le", "arange", "zeros", "ones", "empty", "full"})
 
 
 def shape_of_site(site: str, modules: Mapping[str, nn.Module]) -> Shape:
@@ -112,8 +114,7 @@ def shape_of_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
         return Shape.LINEAR if free <= 1 and (not divides or is_weight) else Shape.CURVED
     if function in SELECTIONS:
         return Shape.HIDDEN
-    returns_no_floats = name in ("eq", "ne", "arange", "zeros", "ones", "empty", "full", "set_")
-    return Shape.LINEAR if returns_no_floats else Shape.CURVED
+    return Shape.LINEAR if name in _NO_FLOATS else Shape.CURVED
 
 
 def bend_of_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bend | None:
