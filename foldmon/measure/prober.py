@@ -6,7 +6,7 @@ All measuring methods share it: they choose the rows (path, t) and decide what t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import Any
@@ -22,7 +22,7 @@ from foldmon.measure.decision import predicted_class
 from foldmon.measure.lines import Lines
 from foldmon.measure.names import choose
 from foldmon.measure.pairs import Pairs
-from foldmon.measure.taps import Taps
+from foldmon.measure.taps import Taps, Watch
 from foldmon.measure.trees import call, describe
 from foldmon.measure.wrappers import device_of, dtype_of, eager_eval, unwrap
 
@@ -118,12 +118,20 @@ class Prober:
             raise ValueError(_nothing_found(scout, missed))
         if predicted_class(output, _SCOUT_ROWS) is None:
             self.notes["the output gives no class a row: no decision folding"] = None
-        self.sites = choose(tuple(sizes), layers)
-        self.units = tuple(sizes[site] for site in self.sites)
-        self._places = {site: place for place, site in enumerate(self.sites)}
+        self._sizes, self._missed, self._kinks = sizes, missed, scout.sightings.kinks
+        self.choose(layers)
         target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
         self.rows_at_once = chunk or max(1, target // max(bytes_a_row))
-        self._sizes, self._missed, self._kinks = sizes, missed, scout.sightings.kinks
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type in which the lines are evaluated."""
+        return dtype_of(self.model) or torch.get_default_dtype()
+
+    @property
+    def executed(self) -> Mapping[str, nn.Module]:
+        """Every module that ran so far, by path."""
+        return self._taps.sightings.executed
 
     def _note_shape(self, site: str, reading: Reading) -> None:
         self._seen[site] = (reading.values.shape, reading.values.element_size())
@@ -131,10 +139,11 @@ class Prober:
     def _shapes(self, scout: Taps, rows: int) -> tuple[dict[str, tuple[torch.Size, int]], Any]:
         """Shape and bytes an entry of every site in a pass over some points of the first path."""
         self._seen: dict[str, tuple[torch.Size, int]] = {}
-        scout.restart()
         t = torch.linspace(0, 1, rows, device=self.device)
         path = torch.zeros(rows, dtype=torch.int64, device=self.device)
-        output = self._call(self.lines.rows(path, t))
+        inputs = self.lines.rows(path, t)
+        scout.restart()
+        output = self._call(inputs)
         return self._seen, output
 
     def _first_call(self, run: Callable[..., Any], *args: Any) -> Any:
@@ -154,6 +163,16 @@ class Prober:
         """What of the model is covered, as far as seen by now."""
         return Coverage(self._sizes, self._missed, self._kinks, tuple(self.notes))
 
+    def choose(self, layers: str | Iterable[str] | None) -> None:
+        """Read only the sites that ``layers`` asks for from now on.
+
+        Raises:
+            ValueError: a name or pattern that fits no site.
+        """
+        self.sites = choose(tuple(self._sizes), layers)
+        self.units = tuple(self._sizes[site] for site in self.sites)
+        self._places = {site: place for place, site in enumerate(self.sites)}
+
     @contextmanager
     def active(self) -> Iterator[Prober]:
         """The model in eval mode with taps on, until the block ends."""
@@ -162,23 +181,27 @@ class Prober:
             stack.enter_context(self._taps)
             yield self
 
-    def run(self, paths: Tensor, t: Tensor, look: Look) -> Tensor | None:
+    def run(self, paths: Tensor, t: Tensor, look: Look, watch: Watch | None = None) -> Tensor | None:
         """Evaluate the model at rows (path, t), within :meth:`active`.
 
         Args:
             paths: shape (R,), int64, on the model's device.
             t: shape (R,), positions on the paths, on the model's device.
             look: shown each chosen site's reading, values (R, ...), batch first.
+            watch: shown every torch function call outside activations.
 
         Returns:
             Predicted class of each row, shape (R,), or None where the output gives none.
         """
         self._look, self._count = look, len(t)
+        self._taps.watch = watch
+        inputs = self.lines.rows(paths, t)
         try:
             self._taps.restart()
-            output = self._call(self.lines.rows(paths, t))
+            output = self._call(inputs)
         finally:
-            self._look = None
+            self._look = self._taps.watch = None
+            self._taps.pause()
         self.evaluations += len(t)
         return predicted_class(output, len(t))
 

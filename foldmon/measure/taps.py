@@ -22,6 +22,9 @@ from foldmon.measure.activations import FUNCTIONS, FUSED, SELECTIONS, Reading, r
 Visit = Callable[[str, Reading], None]
 """Receives a site's name and what was read there, during the forward pass."""
 
+Watch = Callable[[str, Callable[..., Any], tuple[Any, ...], Mapping[str, Any]], None]
+"""Receives the place, function and arguments of a torch function call that is no activation."""
+
 
 @dataclass
 class Sightings:
@@ -50,11 +53,15 @@ class Taps:
             in one forward pass ``:1``, ``:2`` ... is appended. Exceptions of ``visit`` propagate.
 
     Call :meth:`restart` before every forward pass: it begins a new count of the calls.
+
+    Attributes:
+        watch: shown every torch function call outside activations, None to show none.
     """
 
     def __init__(self, model: nn.Module, visit: Visit) -> None:
         self.model = model
         self.visit = visit
+        self.watch: Watch | None = None
         self.sightings = Sightings()
         self._handles: list[RemovableHandle] = []
         self._calls: Counter[str] = Counter()
@@ -86,6 +93,11 @@ class Taps:
         self._calls.clear()
         self._stack.clear()
         self._inside = 0
+        self._mode.paused = False
+
+    def pause(self) -> None:
+        """See no functional calls until the next :meth:`restart`: what is computed between passes."""
+        self._mode.paused = True
 
     def _tap(self, name: str, module: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
@@ -128,7 +140,10 @@ class Taps:
                 self.sightings.not_understood.setdefault(name, f"the call could not be read: {error}")
             else:
                 self.saw(name, reading)
-        elif function in SELECTIONS and _selects_floats(args):
+            return
+        if self.watch is not None:
+            self.watch(self.place, function, args, kwargs)
+        if function in SELECTIONS and _selects_floats(args):
             name = _join(self.place, SELECTIONS[function])
             self.sightings.kinks.setdefault(name, SELECTIONS[function])
         elif function in FUSED:
@@ -193,6 +208,7 @@ class _FunctionTap(TorchFunctionMode):
     def __init__(self, taps: Taps) -> None:
         super().__init__()
         self.taps = taps
+        self.paused = True
 
     def __torch_function__(
         self,
@@ -204,5 +220,6 @@ class _FunctionTap(TorchFunctionMode):
         kwargs = kwargs or {}
         # Torch takes the mode away while this runs, so that neither the visitor's own calls nor those
         # inside ``func`` come back here.
-        self.taps.saw_function(func, args, kwargs)
+        if not self.paused:
+            self.taps.saw_function(func, args, kwargs)
         return func(*args, **kwargs)

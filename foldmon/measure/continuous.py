@@ -1,0 +1,125 @@
+"""Folding of continuous paths, for a given set of pairs: ``method="exact"``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import numpy as np
+
+from foldmon.measure.adaptive import AdaptiveWalk
+from foldmon.measure.decision import DecisionFolding, decision_folding
+from foldmon.measure.events import Events, distances
+from foldmon.measure.exact import CurvedPath, ExactWalk
+from foldmon.measure.levels import Levels, NotTraceable, ordered_classes
+from foldmon.measure.names import choose
+from foldmon.measure.pairs import Pairs
+from foldmon.measure.prober import Prober
+from foldmon.measure.report import FoldingReport
+from foldmon.measure.statistics import Ints
+from foldmon.measure.walks import Walk
+
+_LEAST_EVALUATIONS = 2  # a path: its ends
+
+
+def chosen_sites(prober: Prober, layers: str | Iterable[str] | None) -> Ints:
+    """Indices of the sites that ``layers`` asks for, ascending."""
+    names = choose(prober.sites, layers)
+    return np.array([place for place, site in enumerate(prober.sites) if site in names])
+
+
+def measure_exact(
+    prober: Prober, pairs: Pairs, layers: str | Iterable[str] | None, max_evaluations: int | None
+) -> FoldingReport:
+    """Folding of the continuous paths; see :class:`ExactWalk` and, for curved ones, :class:`AdaptiveWalk`.
+
+    Args:
+        prober: the model on the lines that join ``pairs``, with all its sites.
+        pairs: the ends.
+        layers: names or patterns of the layers to report, None for all.
+        max_evaluations: bound of the evaluations, at least two a path; None for none.
+
+    Raises:
+        ValueError: the bound is too small, or the model can be measured by samples only.
+    """
+    began = time.perf_counter()
+    paths = np.arange(len(pairs))
+    if max_evaluations is not None and max_evaluations < _LEAST_EVALUATIONS * len(pairs):
+        raise ValueError(
+            f"max_evaluations={max_evaluations} does not pay for both ends of {len(pairs)} paths; "
+            f"allow at least {_LEAST_EVALUATIONS * len(pairs)} or pass fewer pairs"
+        )
+    chosen = chosen_sites(prober, layers)
+    levels = Levels(prober, len(pairs), depth=int(chosen[-1]))
+    walk: Walk = ExactWalk(levels, max_evaluations)
+    try:
+        with prober.active():
+            try:
+                walk.run_all(paths)
+            except CurvedPath:
+                walk = AdaptiveWalk(levels, max_evaluations, isolate=True)
+                walk.run_all(paths)
+    except NotTraceable as error:
+        raise ValueError(f'this model has no exact folding: {error}; use method="sampled"') from error
+    return report_of(walk, pairs, paths, chosen, "exact", time.perf_counter() - began)
+
+
+def report_of(
+    walk: Walk, pairs: Pairs, paths: Ints, chosen: Ints, method: str, seconds: float
+) -> FoldingReport:
+    """The report of a finished walk.
+
+    Args:
+        walk: over ``paths``.
+        pairs: the ends of all paths.
+        paths: indices of the walked pairs, ascending; the report has one row for each.
+        chosen: indices of the sites to report.
+        method: what the report calls it.
+        seconds: wall time of the measurement.
+    """
+    prober, counts = walk.levels.prober, walk.levels.counts
+    events = Events.joined(walk.parts).among(paths, chosen, len(pairs), len(prober.sites))
+    found = distances(events, len(paths), len(chosen), tie=4 * walk.quantum)
+    return FoldingReport(
+        layers=tuple(prober.sites[site] for site in chosen),
+        units=tuple(prober.units[site] for site in chosen),
+        r1=found.r1,
+        r2=found.r2,
+        r1_cumulative=found.r1_cumulative,
+        method=method,
+        exact=isinstance(walk, ExactWalk) and walk.unfinished.isdisjoint(paths.tolist()),
+        evaluations=prober.evaluations,
+        seconds=seconds,
+        nonfinite=counts.nonfinite[chosen],
+        dead=counts.dead[chosen],
+        saturated=counts.saturated[chosen],
+        coverage=prober.coverage,
+        decision=_decision(walk.levels, paths, len(pairs)),
+        classes=None if pairs.classes is None else pairs.classes[paths],
+        class_names=pairs.class_names,
+        notes=counts.notes + tuple(prober.notes) + _notes(walk, paths),
+    )
+
+
+def _decision(levels: Levels, paths: Ints, all_paths: int) -> DecisionFolding | None:
+    if levels.classes is None:
+        return None
+    classes, weights = ordered_classes(levels.classes, all_paths)
+    return decision_folding(classes[paths], weights[paths])
+
+
+def _notes(walk: Walk, paths: Ints) -> tuple[str, ...]:
+    notes = []
+    parts = list(walk.levels.curved)
+    if isinstance(walk, AdaptiveWalk) and not parts:
+        notes.append("refined adaptively, not exact: max_evaluations does not pay for exact paths")
+    elif isinstance(walk, AdaptiveWalk):
+        named = ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "")
+        notes.append(f"refined adaptively, not exact: {named} not linear in pieces")
+    unfinished = len(walk.unfinished.intersection(paths.tolist()))
+    if unfinished:
+        notes.append(
+            f"max_evaluations={walk.max_evaluations:,} reached: {len(paths) - unfinished} of {len(paths)} "
+            "paths are finished, the others are interpolated between the points evaluated by then"
+        )
+    return tuple(notes)

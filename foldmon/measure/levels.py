@@ -1,0 +1,326 @@
+"""Levels: everything that bends a path, in order of execution, and its values at the points in use.
+
+A level is an activation call (its crossings are events) or a bend outside activation layers (its
+crossings are breakpoints only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from foldmon.measure.activations import Reading, Thresholds
+from foldmon.measure.linear import Bend, Shape, bend_of_call, shape_of_call, shape_of_site
+from foldmon.measure.prober import Prober
+from foldmon.measure.statistics import Floats, Ints
+from foldmon.measure.units import UnitCounts
+
+
+class NotTraceable(RuntimeError):
+    """The model cannot be followed from point to point; sampled points still can measure it."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One place where paths bend.
+
+    Attributes:
+        site: index of the activation site, None for a bend without units.
+        shape: of the values of one input.
+        thresholds, select: as in :class:`~foldmon.measure.linear.Bend`.
+    """
+
+    site: int | None
+    shape: torch.Size
+    thresholds: Thresholds | None
+    select: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Crossings:
+    """Where segments cross thresholds: rows of segments, units, share of the segment, direction."""
+
+    segment: Ints
+    unit: Ints
+    share: Floats
+    step: Ints
+
+
+class Levels:
+    """Evaluates points of the paths and keeps all levels' values of those that are still needed.
+
+    Args:
+        prober: with all sites chosen.
+        paths: P.
+        depth: index of the last site that is measured; parts of the model behind it bend nothing.
+
+    Attributes:
+        levels: in order of execution, known after the first evaluation.
+        shape: what the model up to the last measured site makes of a line, as far as seen.
+        curved: the parts of the model for which ``shape`` is not linear.
+        t: shape (capacity,), position of each kept row.
+        classes: predicted classes of all evaluated points, as (paths, t, class); None without classes.
+    """
+
+    def __init__(self, prober: Prober, paths: int, depth: int) -> None:
+        self.prober, self.depth = prober, depth
+        self.counts = UnitCounts(prober.sites, prober.units)
+        self._paths = paths
+        self._steepest: dict[int, Floats] = {}
+        self.levels: list[Level] = []
+        self.shape = Shape.LINEAR
+        self.curved: dict[str, None] = {}
+        self.t: Floats = np.zeros(0)
+        self.classes: list[tuple[Ints, Floats, Ints]] | None = []
+        self._values: list[Tensor] = []
+        self._uses: Ints = np.zeros(0, dtype=np.int64)
+
+    @property
+    def measured(self) -> list[tuple[int, Level]]:
+        """Places and levels of the activation sites up to the last measured one."""
+        return [(p, v) for p, v in enumerate(self.levels) if v.site is not None and v.site <= self.depth]
+
+    @property
+    def last(self) -> int:
+        """Place of the last measured site."""
+        return self.measured[-1][0]
+
+    @property
+    def kept(self) -> int:
+        """Number of rows that are kept."""
+        return int(np.count_nonzero(self._uses))
+
+    @property
+    def bytes_a_row(self) -> int:
+        """Memory of one kept row."""
+        return sum(level.shape.numel() for level in self.levels) * self.prober.dtype.itemsize
+
+    def evaluate(self, paths: Ints, t: Floats, uses: int | Ints) -> Ints:
+        """Evaluate new points and keep their values until :meth:`release` was called ``uses`` times.
+
+        Args:
+            paths: shape (R,).
+            t: shape (R,), positions, each one that the model's type can hold.
+            uses: of all rows, or of each.
+
+        Returns:
+            Rows under which the points are kept, shape (R,).
+        """
+        rows = self._take(len(t))
+        self.t[rows], self._uses[rows] = t, uses
+        for low in range(0, len(t), self.prober.rows_at_once):
+            part = slice(low, low + self.prober.rows_at_once)
+            self._evaluate(paths[part], t[part], rows[part])
+        return rows
+
+    def hold(self, rows: Ints) -> None:
+        """Keep rows for one more use each."""
+        np.add.at(self._uses, rows, 1)
+
+    def release(self, rows: Ints) -> None:
+        """Give up one use of each row."""
+        np.subtract.at(self._uses, rows, 1)
+
+    def _take(self, count: int) -> Ints:
+        free = np.flatnonzero(self._uses == 0)
+        if len(free) < count:
+            more = max(count - len(free), len(self._uses))
+            self.t = np.concatenate([self.t, np.zeros(more)])
+            self._uses = np.concatenate([self._uses, np.zeros(more, dtype=np.int64)])
+            self._values = [torch.cat([v, v.new_empty(more, v.shape[1])]) for v in self._values]
+            free = np.flatnonzero(self._uses == 0)
+        return free[:count]
+
+    def _evaluate(self, paths: Ints, t: Floats, rows: Ints) -> None:
+        device = self.prober.device
+        seen = _Pass(self, torch.from_numpy(rows).to(device))
+        classes = self.prober.run(
+            torch.from_numpy(paths).to(device), torch.from_numpy(t).to(device), seen.look, seen.watch
+        )
+        if seen.place != len(self.levels):
+            raise NotTraceable("its activation layers do not run in the same order in every pass")
+        if classes is None:
+            self.classes = None
+        elif self.classes is not None:
+            self.classes.append((paths, t, classes.cpu().numpy()))
+
+    def keep(self, place: int, level: Level, values: Tensor, rows: Tensor) -> None:
+        """Keep a level's values, shape (R, ...), of the rows being evaluated."""
+        if place == len(self.levels):
+            self.levels.append(level)
+            self._values.append(values.new_empty(len(self._uses), level.shape.numel()))
+        elif place > len(self.levels) or self.levels[place].shape != level.shape:
+            raise NotTraceable("its activation layers differ from pass to pass")
+        self._values[place][rows] = values.reshape(len(rows), -1)
+
+    def crossings(self, place: int, path: Ints, left: Ints, right: Ints, quantum: float) -> Crossings:
+        """Where segments cross a level's thresholds.
+
+        Args:
+            place: of the level.
+            path: shape (S,), each segment's path.
+            left: shape (S,), rows of the segments' starts.
+            right: shape (S,), rows of their ends.
+            quantum: error of the positions t. What it may change of a value counts as nothing: a unit
+                that an earlier layer holds at a threshold is not above it.
+        """
+        level = self.levels[place]
+        a, b = self._at(place, left), self._at(place, right)
+        if level.select is not None:
+            return self._switches(level, a, b)
+        noise = self._noise(place, path, a, b, self.t[right] - self.t[left], quantum)
+        found = []
+        for cut in level.thresholds or ():
+            above = b > cut + noise
+            where = torch.nonzero((a > cut + noise) != above, as_tuple=True)
+            start, end = a[where].double(), b[where].double()
+            share = ((cut - start) / (end - start)).clamp_(0.0, 1.0)
+            found.append((*where, share, above[where]))
+        segments, units, shares, rises = (
+            torch.cat(column).cpu().numpy() for column in zip(*found, strict=True)
+        )
+        finite = np.isfinite(shares)
+        steps = np.where(rises, 1, -1)
+        return Crossings(segments[finite], units[finite], shares[finite], steps[finite])
+
+    def _noise(self, place: int, path: Ints, a: Tensor, b: Tensor, width: Floats, quantum: float) -> Tensor:
+        """What rounding of t and of the values may change of a segment's values; shape (S, 1)."""
+        slope = ((b - a).abs().amax(1).double().cpu().numpy()) / width
+        steepest = self._steepest.setdefault(place, np.zeros(self._paths))
+        np.maximum.at(steepest, path, np.nan_to_num(slope))
+        scale = torch.maximum(a.abs().amax(1), b.abs().amax(1))
+        moved = torch.from_numpy(4 * quantum * steepest[path]).to(a.device, a.dtype)
+        return (moved + 16 * torch.finfo(a.dtype).eps * scale)[:, None]
+
+    def _switches(self, level: Level, a: Tensor, b: Tensor) -> Crossings:
+        """Where the selected index changes, were there only the two indices of the ends."""
+        if level.select is None:
+            raise TypeError("the level selects nothing")
+        whole = (level.shape[0], -1) if len(level.shape) > 1 else (1, -1)
+        first, second = (
+            level.select(v.reshape(-1, *level.shape)).reshape(len(v), whole[0], -1) for v in (a, b)
+        )
+        where = torch.nonzero(first != second, as_tuple=True)
+        start, end = (v.reshape(len(v), *whole) for v in (a, b))
+        i, j = first[where], second[where]
+        lead = start[where[0], where[1], i].double() - start[where[0], where[1], j].double()
+        lag = end[where[0], where[1], j].double() - end[where[0], where[1], i].double()
+        share = (lead / (lead + lag)).cpu().numpy()
+        finite = np.isfinite(share)
+        segment = where[0].cpu().numpy()[finite]
+        return Crossings(segment, np.zeros_like(segment), share[finite], np.zeros_like(segment))
+
+    def bent(self, place: int, left: Ints, middle: Ints, right: Ints, tolerance: float) -> Any:
+        """Whether a level's values at ``middle`` leave the straight line between the ends; shape (S,)."""
+        a, m, b = (self._at(place, rows) for rows in (left, middle, right))
+        share = (self.t[middle] - self.t[left]) / (self.t[right] - self.t[left])
+        line = torch.lerp(a, b, torch.from_numpy(share).to(a.device, a.dtype)[:, None])
+        scale = torch.maximum(a.abs().amax(1), b.abs().amax(1))
+        return ((m - line).abs().amax(1) > tolerance * scale).cpu().numpy()
+
+    def surprised(self, left: Ints, middle: Ints, right: Ints) -> npt.NDArray[np.bool_]:
+        """Where a symbol at ``middle``, half-way, is not the one of a straight line; shape (S,)."""
+        found = np.zeros(len(left), dtype=bool)
+        for place, level in self.measured:
+            a, m, b = (self._at(place, rows) for rows in (left, middle, right))
+            line = torch.lerp(a, b, 0.5)
+            for cut in level.thresholds or ():
+                found |= ((m > cut) != (line > cut)).any(1).cpu().numpy()
+        return found
+
+    def differing(self, left: Ints, right: Ints) -> Ints:
+        """Number of symbols in which the ends of segments differ; shape (S,)."""
+        found = np.zeros(len(left), dtype=np.int64)
+        for place, level in self.measured:
+            a, b = self._at(place, left), self._at(place, right)
+            for cut in level.thresholds or ():
+                found += ((a > cut) != (b > cut)).sum(1).cpu().numpy()
+        return found
+
+    def _at(self, place: int, rows: Ints) -> Tensor:
+        return self._values[place][torch.from_numpy(rows).to(self.prober.device)]
+
+    def judge(self, parts: list[tuple[Shape, str]]) -> None:
+        """Take note of parts of the model that come before a measured site."""
+        for shape, name in parts:
+            self.shape = max(self.shape, shape)
+            self.curved[name] = None
+
+
+class _Pass:
+    """Looks at one forward pass and hands its values to the levels."""
+
+    def __init__(self, levels: Levels, rows: Tensor) -> None:
+        self.levels, self.rows = levels, rows
+        self.place = 0
+        self._not_linear: list[tuple[Shape, str]] = []  # since the last measured site
+
+    def look(self, site: int, reading: Reading) -> None:
+        """See an activation call."""
+        levels = self.levels
+        name = levels.prober.sites[site]
+        if reading.thresholds is None:
+            raise NotTraceable(f"{name} has integer symbols, which no interpolation follows")
+        levels.counts.add(site, reading)
+        if site <= levels.depth:
+            levels.judge(self._not_linear)
+            self._not_linear.clear()
+        self._note(shape_of_site(name, levels.prober.executed), name)
+        self._keep(Level(site, reading.values.shape[1:], reading.thresholds), reading.values)
+
+    def watch(
+        self, place: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        """See any other torch function call."""
+        shape = shape_of_call(function, args, kwargs)
+        if shape == Shape.LINEAR:
+            return
+        bend: Bend | None = bend_of_call(function, args, kwargs)
+        if bend is None or bend.values.shape[:1] != self.rows.shape:
+            name = getattr(function, "__name__", str(function))
+            self._note(shape, f"{place}/{name.strip('_')}" if place else name.strip("_"))
+            return
+        self._keep(Level(None, bend.values.shape[1:], bend.thresholds, bend.select), bend.values)
+
+    def _note(self, shape: Shape, name: str) -> None:
+        if shape != Shape.LINEAR:
+            self._not_linear.append((shape, name))
+
+    def _keep(self, level: Level, values: Tensor) -> None:
+        self.levels.keep(self.place, level, values, self.rows)
+        self.place += 1
+
+
+def ordered_classes(classes: list[tuple[Ints, Floats, Ints]], paths: int) -> tuple[Ints, Floats]:
+    """Classes at the points of each path in order, and the share of the path each point stands for.
+
+    Args:
+        classes: parts (path, t, class), each of shape (R,), in any order.
+        paths: P.
+
+    Returns:
+        Classes and weights, both of shape (P, n): n points of the path with most, the others filled up
+        with their last class and weight 0. Paths without points are class 0 throughout.
+    """
+    path, t, label = (np.concatenate(column) for column in zip(*classes, strict=True))
+    order = np.lexsort((t, path))
+    path, t, label = path[order], t[order], label[order]
+    sizes: Ints = np.bincount(path, minlength=paths)
+    last = np.cumsum(sizes) - 1
+    rank = np.arange(len(path)) - np.repeat(last + 1 - sizes, sizes)
+    shape = (paths, int(sizes.max()))
+    at = np.ones(shape)
+    at[path, rank] = t
+    out: Ints = np.repeat(np.where(sizes > 0, label[last], 0)[:, None], shape[1], axis=1)
+    out[path, rank] = label
+    half_gaps = np.diff(at, axis=1) / 2
+    weights: Floats = np.zeros(shape)
+    weights[:, 1:] += half_gaps
+    weights[:, :-1] += half_gaps
+    return out, weights
