@@ -105,6 +105,8 @@ def run(
             for twin in twins:
                 twin.train_epoch()
                 twin.validate(*held_out)
+        for twin in twins:
+            twin.monitor.probe()  # the end state, wherever the interval fell
     plot = _plot(twins, folder / f"folding-{stamp}.png")
     print(_outcome(twins, plot, folder, mlflow, time.perf_counter() - began))
     return plot
