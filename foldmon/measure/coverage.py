@@ -42,7 +42,8 @@ class Coverage:
         return sum(self.sites.values())
 
     def __str__(self) -> str:
-        lines = [f"covered: {len(self.sites)} activation sites, {self.units:,} units"]
+        calls = "1 activation call" if len(self.sites) == 1 else f"{len(self.sites)} activation calls"
+        lines = [f"covered: {calls}, {self.units:,} units"]
         lines += [f"not covered: {place}: {why}" for place, why in self.not_covered.items()]
         if self.kinks:
             places = ", ".join(list(self.kinks)[:6]) + (", ..." if len(self.kinks) > 6 else "")
