@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -35,12 +34,13 @@ def measure_sampled(prober: Prober, pairs: Pairs, points: int) -> FoldingReport:
     walk = _Walk(prober, len(pairs), points)
     with prober.active():
         walk.run()
+    r1, r2, r1_cumulative = walk.distances.arrays()
     return FoldingReport(
         layers=prober.sites,
         units=prober.units,
-        r1=walk.r1,
-        r2=walk.r2,
-        r1_cumulative=walk.r1_cumulative,
+        r1=r1,
+        r2=r2,
+        r1_cumulative=r1_cumulative,
         method="sampled",
         exact=False,
         evaluations=prober.evaluations,
@@ -59,18 +59,19 @@ def measure_sampled(prober: Prober, pairs: Pairs, points: int) -> FoldingReport:
 class _Walk:
     """Walks all paths, a block of points at a time, and keeps distances only.
 
-    Of a block's codes only the paths' first and last ones outlive it, so that memory does not grow with
-    the points, and no activation is ever kept.
+    Of a block's codes only the paths' first and last ones outlive it, and only where a path needs more
+    than one block; distances are reduced as they come. So memory grows neither with the points nor with
+    the layers. Nothing long-lived is allocated during a pass either: it would settle in the gaps that
+    freed activations leave in the heap, and the next activation would need new memory.
     """
 
     def __init__(self, prober: Prober, paths: int, points: int) -> None:
         self.prober = prober
         self.paths, self.points = paths, points
-        self.t = torch.linspace(0, 1, points, dtype=torch.float64).to(prober.device)
+        device = prober.device
+        self.t = torch.linspace(0, 1, points, dtype=torch.float64).to(device)
         shape = (paths, len(prober.sites))
-        self.r1: Ints = np.zeros(shape, dtype=np.int64)
-        self.r2: Ints = np.zeros(shape, dtype=np.int64)
-        self.r1_cumulative: Ints = np.zeros(shape, dtype=np.int64)
+        self.distances = _Distances(*(torch.zeros(shape, dtype=torch.int64, device=device) for _ in "123"))
         self.classes: Ints | None = np.zeros((paths, points), dtype=np.int64)
         self.counts = UnitCounts(prober.sites, prober.units)
 
@@ -82,83 +83,107 @@ class _Walk:
             count = min(max(1, at_once // self.points), self.paths - low)
             steps = min(self.points, at_once)
             try:
-                self._walk_paths(low, low + count, steps)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+                self._walk_paths(slice(low, low + count), steps)
+            except RuntimeError as error:
                 if not _is_out_of_memory(error) or at_once == 1:
                     raise
                 self.prober.rows_at_once = max(1, min(at_once, count * steps) // 2)
                 continue
             low += count
 
-    def _walk_paths(self, low: int, high: int, steps: int) -> None:
-        """Walk paths low..high from start to end, ``steps`` points a forward pass."""
-        rows = slice(low, high)
-        self.r1[rows], self.r2[rows], self.r1_cumulative[rows] = 0, 0, 0
-        ends: dict[int, tuple[Code, Code]] = {}
+    def _walk_paths(self, rows: slice, steps: int) -> None:
+        """Walk the paths from start to end, ``steps`` points a forward pass."""
+        distances = self.distances.of(rows)
+        ends: _Ends | None = {} if steps < self.points else None
         for begin in range(0, self.points, steps):
-            self._step(rows, begin, min(begin + steps, self.points), ends)
+            self._step(rows, begin, min(begin + steps, self.points), distances, ends)
 
-    def _step(self, rows: slice, begin: int, end: int, ends: dict[int, tuple[Code, Code]]) -> None:
+    def _step(self, rows: slice, begin: int, end: int, distances: _Distances, ends: _Ends | None) -> None:
         count, steps = rows.stop - rows.start, end - begin
         device = self.prober.device
         paths = torch.arange(rows.start, rows.stop, device=device).repeat_interleave(steps)
-        block = _Block(count, steps, ends, self.counts)
+        joined = torch.zeros((count, steps), dtype=torch.int64, device=device)
+        block = _Block(distances, joined, ends, self.counts)
         classes = self.prober.run(paths, self.t[begin:end].repeat(count), block.look)
-        self._add(rows, block)
         if classes is None:
             self.classes = None
         elif self.classes is not None:
             self.classes[rows, begin:end] = classes.cpu().numpy().reshape(count, steps)
 
-    def _add(self, rows: slice, block: _Block) -> None:
-        joined: Any = 0
-        for place in range(len(self.prober.sites)):
-            if place in block.from_start:
-                from_start = _array(block.from_start[place])
-                joined = joined + from_start
-                np.maximum(self.r1[rows, place], from_start.max(1), out=self.r1[rows, place])
-                self.r2[rows, place] += _array(block.walked[place])
-            if not isinstance(joined, int):
-                cumulative = self.r1_cumulative[rows, place]
-                np.maximum(cumulative, joined.max(1), out=cumulative)
+
+@dataclass
+class _Distances:
+    """Distances by path and site, shape (P, L), int64, on the model's device."""
+
+    r1: Tensor
+    r2: Tensor
+    r1_cumulative: Tensor
+
+    def of(self, rows: slice) -> _Distances:
+        """Those of some paths, as views, set to zero."""
+        return _Distances(*(part[rows].zero_() for part in (self.r1, self.r2, self.r1_cumulative)))
+
+    def arrays(self) -> tuple[Ints, Ints, Ints]:
+        """(r1, r2, r1_cumulative), with sites that a pass left out as flat as they are."""
+        r1, r2, cumulative = (part.cpu().numpy() for part in (self.r1, self.r2, self.r1_cumulative))
+        return r1, r2, np.maximum.accumulate(cumulative, axis=1)
+
+
+_Ends = dict[int, tuple[Code, Code]]
+"""By site: code at the paths' starts and at the points where the last block ended."""
 
 
 @dataclass
 class _Block:
-    """Distances of one forward pass over ``count`` paths and ``steps`` neighbouring points."""
+    """One forward pass over ``count`` paths and ``steps`` neighbouring points of each.
 
-    count: int
-    steps: int
-    ends: dict[int, tuple[Code, Code]]
+    Attributes:
+        distances: of the block's paths, updated at each site.
+        joined: shape (count, steps), distance from the start in all sites so far.
+        ends: what the next block of the same paths needs, None where none follows.
+        counts: of single units.
+    """
+
+    distances: _Distances
+    joined: Tensor
+    ends: _Ends | None
     counts: UnitCounts
-    from_start: dict[int, Any] = field(default_factory=dict)
-    walked: dict[int, Any] = field(default_factory=dict)
 
     def look(self, place: int, reading: Reading) -> None:
         """Reduce a site's values to distances at once."""
         flat = self.counts.add(place, reading)
-        code = flat.reshape(flat.shape[0], self.count, self.steps, flat.shape[-1])
-        if place in self.ends:
-            start, previous = self.ends[place]
-            into = hamming(code[:, :, 0], previous)
-        else:
-            start, into = code[:, :, 0], 0
-        self.from_start[place] = hamming(code, start[:, :, None])
-        self.walked[place] = hamming(code[:, :, 1:], code[:, :, :-1]).sum(-1) + into
-        self.ends[place] = (_kept(start), _kept(code[:, :, -1]))
+        code = flat.reshape(flat.shape[0], *self.joined.shape, flat.shape[-1])
+        start = code[:, :, 0]
+        if self.ends is not None:
+            start = self._continue(place, code)
+        from_start = torch.as_tensor(hamming(code, start[:, :, None]))
+        self.joined += from_start
+        self.distances.r2[:, place] += torch.as_tensor(hamming(code[:, :, 1:], code[:, :, :-1])).sum(-1)
+        _raise_to(self.distances.r1[:, place], from_start.amax(1))
+        _raise_to(self.distances.r1_cumulative[:, place], self.joined.amax(1))
+
+    def _continue(self, place: int, code: Code) -> Code:
+        """Join on to the last block; returns the code at the paths' starts."""
+        assert self.ends is not None
+        if place not in self.ends:
+            self.ends[place] = (_copy(code[:, :, 0]), _copy(code[:, :, -1]))
+            return code[:, :, 0]
+        start, previous = self.ends[place]
+        self.distances.r2[:, place] += torch.as_tensor(hamming(code[:, :, 0], previous))
+        previous[...] = code[:, :, -1]
+        return start
 
 
-def _kept(code: Code) -> Code:
-    """A copy that does not keep the block's whole code alive."""
+def _raise_to(maximum: Tensor, values: Tensor) -> None:
+    maximum.copy_(torch.maximum(maximum, values))
+
+
+def _copy(code: Code) -> Code:
     return code.clone() if isinstance(code, Tensor) else code.copy()
 
 
-def _array(counts: Any) -> Ints:
-    return counts.cpu().numpy() if isinstance(counts, Tensor) else counts
-
-
 def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
     text = str(error).lower()
     return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
