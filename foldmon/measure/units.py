@@ -46,8 +46,10 @@ class UnitCounts:
             ever = np.bitwise_or.reduce(code[0], axis=0)
             always = np.bitwise_and.reduce(code[-1], axis=0)
         if place in self._ever:
-            ever, always = ever | self._ever[place], always & self._always[place]
-        self._ever[place], self._always[place] = ever, always
+            self._ever[place] |= ever
+            self._always[place] &= always
+        else:
+            self._ever[place], self._always[place] = ever, always
 
     @property
     def nonfinite(self) -> Ints:

@@ -30,8 +30,7 @@ def bare_pass(model: nn.Module, prober: Prober, workload: Workload) -> Callable[
     chunks = []
     for low in range(0, workload.paths, paths_at_once):
         rows = torch.arange(low, min(low + paths_at_once, workload.paths))
-        lines = prober.lines.rows(rows.repeat_interleave(workload.points), t.repeat(len(rows)))
-        chunks.append(lines)
+        chunks.append(prober.lines.rows(rows.repeat_interleave(workload.points), t.repeat(len(rows))))
 
     def run() -> None:
         with torch.no_grad():

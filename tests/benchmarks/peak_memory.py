@@ -1,0 +1,88 @@
+"""Peak memory of a probe over that of the bare forward pass, in the same chunks, by depth.
+
+Every figure comes from a process of its own: the highest resident memory, less what was resident before
+(the model, its inputs and the libraries). Linux only.
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/peak_memory.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from workloads import WORKLOADS, Workload, mlp
+
+from foldmon import Pairs
+from foldmon.measure.prober import Prober
+from foldmon.measure.sampled import measure_sampled
+
+CASES: dict[str, Workload] = {workload.name: workload for workload in WORKLOADS} | {
+    f"MLP {depth} x 512": Workload(
+        f"MLP {depth} x 512", lambda depth=depth: mlp(depth=depth), lambda n: torch.randn(n, 512), 256, 33
+    )
+    for depth in (6, 24, 96)
+}
+
+
+def bare_pass(prober: Prober, paths: int, points: int) -> None:
+    """The forward passes alone, in the probe's chunks, each chunk's points made just before it."""
+    paths_at_once = max(1, prober.rows_at_once // points)
+    t = torch.linspace(0, 1, points)
+    with torch.no_grad():
+        for low in range(0, paths, paths_at_once):
+            rows = torch.arange(low, min(low + paths_at_once, paths))
+            prober.model(prober.lines.rows(rows.repeat_interleave(points), t.repeat(len(rows))))
+
+
+def _resident(field: str) -> int:
+    """A field of this process's memory, in bytes: VmRSS now, VmHWM at its highest."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def child(case: str, kind: str) -> None:
+    """Print the bytes that one run of ``kind`` adds at its peak."""
+    workload = CASES[case]
+    torch.manual_seed(0)
+    model = workload.build().eval()
+    pairs = Pairs(*workload.pairs())
+    prober = Prober(model, pairs)
+    bare_pass(prober, 2, 2)  # warms up
+    measure_sampled(prober, pairs[:1], 2)
+    Path("/proc/self/clear_refs").write_text("5")  # starts VmHWM anew
+    before = _resident("VmRSS")
+    if kind == "bare":
+        bare_pass(prober, workload.paths, workload.points)
+    else:
+        measure_sampled(prober, pairs, workload.points)
+    print(_resident("VmHWM") - before)
+
+
+def peak(case: str, kind: str, repeats: int) -> float:
+    """Median MiB over processes."""
+    command = [sys.executable, __file__, "--child", case, kind]
+    runs = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(repeats)]
+    return statistics.median(int(run.stdout) for run in runs) / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(*arguments.child)
+        return
+    print(f"{'model':24}{'bare MiB':>10}{'probe MiB':>11}{'ratio':>8}")
+    for case in CASES:
+        bare, probe = (peak(case, kind, arguments.repeats) for kind in ("bare", "probe"))
+        print(f"{case:24}{bare:>10.1f}{probe:>11.1f}{probe / bare:>8.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
