@@ -42,7 +42,7 @@ class Coverage:
         return sum(self.sites.values())
 
     def __str__(self) -> str:
-        calls = "1 activation call" if len(self.sites) == 1 else f"{len(self.sites)} activation calls"
+        calls = "1 activation site" if len(self.sites) == 1 else f"{len(self.sites)} activation sites"
         lines = [f"covered: {calls}, {self.units:,} units"]
         lines += [f"not covered: {place}: {why}" for place, why in self.not_covered.items()]
         if self.kinks:

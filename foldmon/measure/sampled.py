@@ -170,12 +170,19 @@ class _Block:
             return code[:, :, 0]
         start, previous = self.ends[place]
         self.distances.r2[:, place] += torch.as_tensor(hamming(code[:, :, 0], previous))
-        previous[...] = code[:, :, -1]
+        _copy_into(previous, code[:, :, -1])
         return start
 
 
 def _raise_to(maximum: Tensor, values: Tensor) -> None:
     maximum.copy_(torch.maximum(maximum, values))
+
+
+def _copy_into(room: Code, code: Code) -> None:
+    if isinstance(room, Tensor):
+        room.copy_(torch.as_tensor(code))
+    else:
+        np.copyto(room, np.asarray(code))
 
 
 def _copy(code: Code) -> Code:
