@@ -103,19 +103,21 @@ class _Search:
         """The exact walk of the first paths where it can be afforded for the others too, else another."""
         levels = self._levels()
         trial = self.order[:_TRIAL]
-        affordable = self.budget * len(trial) // min(len(self.pairs), _ENOUGH_PAIRS)
-        walk = ExactWalk(levels, max(affordable, 2 * len(trial)))
-        try:
-            walk.run_all(trial)
-        except CurvedPath:
-            walk.unfinished |= set(trial.tolist())
-        if not walk.unfinished:
-            walk.max_evaluations = self.budget
-            return walk
+        a_path = self.budget // min(len(self.pairs), _ENOUGH_PAIRS)
+        if a_path >= _FEWEST_PIECES:
+            walk = ExactWalk(levels, a_path * len(trial))
+            try:
+                walk.run_all(trial)
+            except CurvedPath:
+                pass
+            else:
+                if not walk.unfinished:
+                    walk.max_evaluations = self.budget
+                    return walk
         # Middles double the pieces; about a sixth of them are surprised and looked at again.
         pieces = int(self.budget / (2.4 * len(self.pairs)))
         return AdaptiveWalk(
-            self._levels(), self.budget, isolate=False, pieces=min(max(pieces, _FEWEST_PIECES), _MOST_PIECES)
+            levels, self.budget, isolate=False, pieces=min(max(pieces, _FEWEST_PIECES), _MOST_PIECES)
         )
 
     def _levels(self) -> Levels:
@@ -132,7 +134,7 @@ class _Search:
         while len(used) < len(self.order):
             rest = self.order[len(used) : len(used) + _BLOCK]
             a_path = (self.prober.evaluations - spent_before) / len(used) if len(used) else 2.0
-            rest = rest[: int(walk.left / (_MARGIN * a_path))]
+            rest = rest[: max(int(walk.left / (_MARGIN * a_path)), len(used) == 0)]
             if len(rest) == 0:
                 return used, _spent(self.budget)
             walk.run_all(rest)
@@ -170,4 +172,5 @@ def _sampled(
     """Equally spaced points, on as many pairs (one at least) as the budget affords."""
     count = min(len(pairs), max(1, budget // points))
     prober.choose(layers)
+    points = max(2, min(points, budget))
     return replace(measure_sampled(prober, pairs[:count], points), method="auto")

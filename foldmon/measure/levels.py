@@ -143,7 +143,7 @@ class Levels:
         classes = self.prober.run(
             torch.from_numpy(paths).to(device), torch.from_numpy(t).to(device), seen.look, seen.watch
         )
-        if seen.place != len(self.levels):
+        if seen.place != len(self.levels) or seen.sites != len(self.prober.sites):
             raise NotTraceable("its activation layers do not run in the same order in every pass")
         if classes is None:
             self.classes = None
@@ -258,7 +258,7 @@ class _Pass:
 
     def __init__(self, levels: Levels, rows: Tensor) -> None:
         self.levels, self.rows = levels, rows
-        self.place = 0
+        self.place = self.sites = 0
         self._not_linear: list[tuple[Shape, str]] = []  # since the last measured site
 
     def look(self, site: int, reading: Reading) -> None:
@@ -272,6 +272,7 @@ class _Pass:
             levels.judge(self._not_linear)
             self._not_linear.clear()
         self._note(shape_of_site(name, levels.prober.executed), name)
+        self.sites += 1
         self._keep(Level(site, reading.values.shape[1:], reading.thresholds), reading.values)
 
     def watch(

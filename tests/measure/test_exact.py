@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import itertools
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def sites_of(model: nn.Module, cls: type[nn.Module], thresholds: tuple[float, ..
 def test_mlp(seed: int, depth: int) -> None:
     torch.manual_seed(seed)
     widths = [6, *[24] * depth]
-    layers = [m for a, b in pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
+    layers = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
     model = nn.Sequential(*layers, nn.Linear(24, 3))
     report = assert_equals_dense(model, (6,), sites_of(model, nn.ReLU))
     assert report.exact
@@ -70,7 +70,7 @@ def test_activations_that_are_linear_in_pieces(activation: nn.Module, thresholds
     torch.manual_seed(1)
     widths = (6, 20, 20, 20)
     layers = []
-    for a, b in pairwise(widths):
+    for a, b in itertools.pairwise(widths):
         linear = nn.Linear(a, b)
         linear.weight.data *= 4
         layers += [linear, type(activation)(**_arguments(activation))]
