@@ -22,7 +22,7 @@ from foldmon.measure.statistics import Floats, Ints, bootstrap_interval, folding
 from foldmon.measure.walks import Walk
 
 DEFAULT_TOLERANCE = 0.01
-_BLOCK = 16
+BLOCK = 16
 _TRIAL = 2
 _ENOUGH_PAIRS = 32
 _ENOUGH_FOLDED = 8
@@ -132,7 +132,7 @@ class _Search:
         used = self.order[: _TRIAL if trial else 0]
         spent_before = 0 if trial else self.prober.evaluations
         while len(used) < len(self.order):
-            rest = self.order[len(used) : len(used) + _BLOCK]
+            rest = self.order[len(used) : len(used) + BLOCK]
             a_path = (self.prober.evaluations - spent_before) / len(used) if len(used) else 2.0
             rest = rest[: max(int(walk.left / (_MARGIN * a_path)), len(used) == 0)]
             if len(rest) == 0:
@@ -142,24 +142,28 @@ class _Search:
                 whole = [path for path in rest.tolist() if path not in walk.unfinished]
                 return np.concatenate([used, np.array(whole, dtype=np.int64)]), _spent(self.budget)
             used = np.concatenate([used, rest])
-            width = self._width(walk, used)
+            width = interval_width(self._network_folding(walk, used))
             if width <= tolerance:
                 return used, f"phi's interval is {width:.2g} wide, narrower than the tolerance {tolerance:g}"
         return used, "all were used"
-
-    def _width(self, walk: Walk, used: Ints) -> float:
-        """Width of phi's interval so far; infinite where too few paths fold to tell."""
-        chi = self._network_folding(walk, used)
-        if len(used) < _ENOUGH_PAIRS or np.count_nonzero(chi) < _ENOUGH_FOLDED:
-            return float("inf")
-        low, high = bootstrap_interval(chi)
-        return high - low
 
     def _network_folding(self, walk: Walk, used: Ints) -> Floats:
         events = Events.joined(walk.parts)
         events = events.among(used, self.chosen, len(self.pairs), len(self.prober.sites))
         found = distances(events, len(used), len(self.chosen), tie=4 * walk.quantum)
         return folding(found.r1_cumulative[:, -1], found.r2.sum(1))
+
+
+def interval_width(chi: Floats) -> float:
+    """Width of phi's interval over the paths so far; infinite where too few paths fold to tell.
+
+    Args:
+        chi: shape (P,), network folding.
+    """
+    if len(chi) < _ENOUGH_PAIRS or np.count_nonzero(chi) < _ENOUGH_FOLDED:
+        return float("inf")
+    low, high = bootstrap_interval(chi)
+    return high - low
 
 
 def _spent(budget: int) -> str:
