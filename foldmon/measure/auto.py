@@ -12,8 +12,9 @@ import torch
 from foldmon.measure.adaptive import AdaptiveWalk
 from foldmon.measure.continuous import chosen_sites, report_of
 from foldmon.measure.events import Events, distances
-from foldmon.measure.exact import CurvedPath, ExactWalk
+from foldmon.measure.exact import ExactWalk
 from foldmon.measure.levels import Levels
+from foldmon.measure.linear import Shape
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.prober import Prober
 from foldmon.measure.report import FoldingReport
@@ -94,6 +95,7 @@ class _Search:
         """Walk block after block."""
         walk = self._chosen_walk()
         used, reason = self._add_pairs(walk, tolerance)
+        walk.max_evaluations = self.budget
         report = report_of(
             walk, self.pairs, np.sort(used), self.chosen, "auto", time.perf_counter() - self.began
         )
@@ -101,27 +103,28 @@ class _Search:
 
     def _chosen_walk(self) -> Walk:
         """The exact walk of the first paths where it can be afforded for the others too, else another."""
-        levels = self._levels()
+        levels = Levels(self.prober, len(self.pairs), depth=int(self.chosen[-1]))
         trial = self.order[:_TRIAL]
         a_path = self.budget // min(len(self.pairs), _ENOUGH_PAIRS)
-        if a_path >= _FEWEST_PIECES:
-            walk = ExactWalk(levels, a_path * len(trial))
-            try:
-                walk.run_all(trial)
-            except CurvedPath:
-                pass
-            else:
-                if not walk.unfinished:
-                    walk.max_evaluations = self.budget
-                    return walk
+        if a_path >= _FEWEST_PIECES and self._may_afford(levels, trial, a_path):
+            walk = ExactWalk(levels, self.prober.evaluations + a_path * len(trial))
+            walk.run_all(trial)
+            if not walk.unfinished:
+                walk.max_evaluations = self.budget
+                return walk
         # Middles double the pieces; about a sixth of them are surprised and looked at again.
-        pieces = int(self.budget / (2.4 * len(self.pairs)))
-        return AdaptiveWalk(
-            levels, self.budget, isolate=False, pieces=min(max(pieces, _FEWEST_PIECES), _MOST_PIECES)
-        )
+        pieces = min(max(int(self._left / (2.4 * len(self.pairs))), _FEWEST_PIECES), _MOST_PIECES)
+        return AdaptiveWalk(levels, self.budget, isolate=False, pieces=pieces)
 
-    def _levels(self) -> Levels:
-        return Levels(self.prober, len(self.pairs), depth=int(self.chosen[-1]))
+    def _may_afford(self, levels: Levels, trial: Ints, a_path: int) -> bool:
+        """Whether the codes of the ends alone do not tell that exact paths are too dear.
+
+        Every symbol in which the ends differ is a breakpoint at least once.
+        """
+        left, right = (levels.evaluate(trial, np.full(len(trial), t), uses=1) for t in (0.0, 1.0))
+        fewest = levels.differing(left, right, but_last=True) + 2
+        levels.release(np.concatenate([left, right]))
+        return levels.shape != Shape.CURVED and bool((fewest <= a_path).all())
 
     def _add_pairs(self, walk: Walk, tolerance: float) -> tuple[Ints, str]:
         """Walk more and more pairs; return those used, and why no more.
@@ -130,13 +133,18 @@ class _Search:
         """
         trial = isinstance(walk, ExactWalk)
         used = self.order[: _TRIAL if trial else 0]
-        spent_before = 0 if trial else self.prober.evaluations
         while len(used) < len(self.order):
             rest = self.order[len(used) : len(used) + BLOCK]
-            a_path = (self.prober.evaluations - spent_before) / len(used) if len(used) else 2.0
-            rest = rest[: max(int(walk.left / (_MARGIN * a_path)), len(used) == 0)]
+            a_path: float = _FEWEST_PIECES + 1
+            if trial:
+                a_path = _MARGIN * self.prober.evaluations / len(used)
+            rest = rest[: max(int(self._left / a_path), len(used) == 0)]
             if len(rest) == 0:
                 return used, _spent(self.budget)
+            if not trial:
+                # An even share of what is left, so that the last pairs are as fine as the first.
+                share = self._left * len(rest) // (len(self.order) - len(used))
+                walk.max_evaluations = self.prober.evaluations + max(share, 2 * len(rest))
             walk.run_all(rest)
             if isinstance(walk, ExactWalk) and not walk.unfinished.isdisjoint(rest.tolist()):
                 whole = [path for path in rest.tolist() if path not in walk.unfinished]
@@ -146,6 +154,10 @@ class _Search:
             if width <= tolerance:
                 return used, f"phi's interval is {width:.2g} wide, narrower than the tolerance {tolerance:g}"
         return used, "all were used"
+
+    @property
+    def _left(self) -> int:
+        return self.budget - self.prober.evaluations
 
     def _network_folding(self, walk: Walk, used: Ints) -> Floats:
         events = Events.joined(walk.parts)

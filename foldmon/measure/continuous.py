@@ -117,7 +117,10 @@ def _notes(walk: Walk, paths: Ints) -> tuple[str, ...]:
         named = ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "")
         notes.append(f"refined adaptively, not exact: {named} not linear in pieces")
     unfinished = len(walk.unfinished.intersection(paths.tolist()))
-    if unfinished:
+    if unfinished and isinstance(walk, AdaptiveWalk):
+        bound = f"max_evaluations={walk.max_evaluations:,}"
+        notes.append(f"{bound} ended the refinement of {unfinished} of {len(paths)} paths")
+    elif unfinished:
         notes.append(
             f"max_evaluations={walk.max_evaluations:,} reached: {len(paths) - unfinished} of {len(paths)} "
             "paths are finished, the others are interpolated between the points evaluated by then"

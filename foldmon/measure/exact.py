@@ -32,10 +32,17 @@ class ExactWalk(Walk):
         CurvedPath: from :meth:`run`, where the model up to the last measured layer is not linear in pieces.
     """
 
+    at_once = 4096  # segments
+
     def __init__(self, levels: Levels, max_evaluations: int | None) -> None:
         super().__init__(levels, max_evaluations)
         # Segments by level: rows (path, left, right, middle); a middle of -1 is not evaluated.
         self._waiting: dict[int, list[Ints]] = {}
+
+    def most_at_once(self, paths: int) -> int:
+        """How many of the paths to walk at once, memory apart."""
+        # Under a bound a few paths at a time come to their end, instead of all coming half-way.
+        return paths if self.max_evaluations is None else max(1, paths // 8)
 
     def run(self, paths: Ints) -> None:
         """Walk the given paths."""

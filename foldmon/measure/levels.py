@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -224,20 +223,26 @@ class Levels:
         scale = torch.maximum(a.abs().amax(1), b.abs().amax(1))
         return ((m - line).abs().amax(1) > tolerance * scale).cpu().numpy()
 
-    def surprised(self, left: Ints, middle: Ints, right: Ints) -> npt.NDArray[np.bool_]:
-        """Where a symbol at ``middle``, half-way, is not the one of a straight line; shape (S,)."""
-        found = np.zeros(len(left), dtype=bool)
+    def surprises(self, left: Ints, middle: Ints, right: Ints) -> Ints:
+        """Number of symbols at ``middle``, half-way, that are not those of a straight line; shape (S,)."""
+        found = np.zeros(len(left), dtype=np.int64)
         for place, level in self.measured:
             a, m, b = (self._at(place, rows) for rows in (left, middle, right))
             line = torch.lerp(a, b, 0.5)
             for cut in level.thresholds or ():
-                found |= ((m > cut) != (line > cut)).any(1).cpu().numpy()
+                found += ((m > cut) != (line > cut)).sum(1).cpu().numpy()
         return found
 
-    def differing(self, left: Ints, right: Ints) -> Ints:
-        """Number of symbols in which the ends of segments differ; shape (S,)."""
+    def differing(self, left: Ints, right: Ints, *, but_last: bool = False) -> Ints:
+        """Number of symbols in which the ends of segments differ; shape (S,).
+
+        Args:
+            left: shape (S,), rows of the segments' starts.
+            right: shape (S,), rows of their ends.
+            but_last: leave out the last measured site.
+        """
         found = np.zeros(len(left), dtype=np.int64)
-        for place, level in self.measured:
+        for place, level in self.measured[: -1 if but_last else None]:
             a, b = self._at(place, left), self._at(place, right)
             for cut in level.thresholds or ():
                 found += ((a > cut) != (b > cut)).sum(1).cpu().numpy()

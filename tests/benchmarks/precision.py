@@ -1,7 +1,7 @@
 """What exact and automatic measuring cost at equal error, and how often phi's interval covers.
 
 Error: mean over paths of |chi - exact chi|. Uniform points: the fewest, of 2**k + 1, whose error is no
-larger; ">8193" where even that many are not enough. Exact is compared with the fewest uniform points that
+larger; ">4097" where even that many are not enough. Exact is compared with the fewest uniform points that
 give every path's r1 and r2. Times are medians, taken in turns. Interval: 500 draws of pairs from a larger
 set whose mean is known, stopped as method="auto" stops.
 
@@ -25,14 +25,16 @@ from foldmon.measure.auto import BLOCK, interval_width
 from foldmon.measure.statistics import bootstrap_interval
 from tests.benchmarks.digits_networks import TRAINED_ON, digits, networks
 
-LADDER = [2**k + 1 for k in range(1, 14)]
+LADDER = [2**k + 1 for k in range(1, 13)]
+
+MOST_PAIRS = 256
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", help="write the rows there too")
     parser.add_argument("--paths", type=int, default=64)
-    parser.add_argument("--population", type=int, default=2000, help="pairs whose mean is taken for true")
+    parser.add_argument("--population", type=int, default=1000, help="pairs whose mean is taken for true")
     parser.add_argument("--repeats", type=int, default=500)
     parser.add_argument("--tolerance", type=float, default=0.02, help="of the coverage runs")
     options = parser.parse_args()
@@ -117,7 +119,7 @@ def coverage(model: nn.Module, pairs: foldmon.Pairs, repeats: int, tolerance: fl
         drawn = generator.permutation(chi)
         fixed += holds(drawn[:64], chi.mean())
         count = BLOCK
-        while count < 512 and interval_width(drawn[:count]) > tolerance:
+        while count < MOST_PAIRS and interval_width(drawn[:count]) > tolerance:
             count += BLOCK
         stopped += holds(drawn[:count], chi.mean())
         used.append(count)

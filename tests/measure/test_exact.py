@@ -350,7 +350,7 @@ def test_little_memory_changes_nothing(deep: nn.Sequential, monkeypatch: pytest.
     full = report_of(deep, x1, x2)
     monkeypatch.setattr(walks, "KEPT_BYTES", 20_000)
     monkeypatch.setattr(exact, "KEPT_BYTES", 4_000)
-    monkeypatch.setattr(walks.Walk, "at_once", 3)
+    monkeypatch.setattr(exact.ExactWalk, "at_once", 3)
     small = report_of(deep, x1, x2, chunk=2)
     assert small.evaluations == full.evaluations
     np.testing.assert_array_equal(small.r1_cumulative, full.r1_cumulative)
