@@ -23,7 +23,7 @@ from foldmon.measure.statistics import Floats, Ints, bootstrap_interval, folding
 from foldmon.measure.walks import Walk
 
 DEFAULT_TOLERANCE = 0.01
-BLOCK = 16
+BLOCK = 32
 _TRIAL = 2
 _ENOUGH_PAIRS = 32
 _ENOUGH_FOLDED = 8

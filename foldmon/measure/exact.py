@@ -39,11 +39,6 @@ class ExactWalk(Walk):
         # Segments by level: rows (path, left, right, middle); a middle of -1 is not evaluated.
         self._waiting: dict[int, list[Ints]] = {}
 
-    def most_at_once(self, paths: int) -> int:
-        """How many of the paths to walk at once, memory apart."""
-        # Under a bound a few paths at a time come to their end, instead of all coming half-way.
-        return paths if self.max_evaluations is None else max(1, paths // 8)
-
     def run(self, paths: Ints) -> None:
         """Walk the given paths."""
         ends = [self.levels.evaluate(paths, np.full(len(paths), t), uses=1) for t in (0.0, 1.0)]

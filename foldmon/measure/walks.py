@@ -41,17 +41,13 @@ class Walk(ABC):
         """Rows that a path is likely to keep at a time."""
         return 16
 
-    def most_at_once(self, paths: int) -> int:
-        """How many of the paths to walk at once, memory apart."""
-        return paths
-
     @abstractmethod
     def run(self, paths: Ints) -> None:
         """Find the events of the given paths."""
 
-    def run_all(self, paths: Ints) -> None:
-        """Find the events of all given paths, as many at once as memory allows."""
-        most = self.most_at_once(len(paths))
+    def run_all(self, paths: Ints, at_once: int | None = None) -> None:
+        """Find the events of all given paths, ``at_once`` or as many at once as memory allows."""
+        most = at_once or len(paths)
         while len(paths):
             size = self.levels.bytes_a_row * self.rows_a_path
             # The first path tells how much memory a point takes.

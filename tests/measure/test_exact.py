@@ -345,6 +345,12 @@ def test_integer_symbols_have_no_exact_folding() -> None:
         report_of(nn.Sequential(Pool(2)), *torch.randn(2, 3, 2, 8))
 
 
+def test_half_precision_is_refused(deep: nn.Sequential) -> None:
+    with pytest.raises(ValueError, match=r"pass dtype=torch\.float32"):
+        report_of(deep.bfloat16(), *torch.randn(2, 3, 16))
+    assert report_of(deep, *torch.randn(2, 3, 16), dtype=torch.float32).exact
+
+
 def test_little_memory_changes_nothing(deep: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> None:
     x1, x2 = torch.randn(2, 8, 16)
     full = report_of(deep, x1, x2)
