@@ -150,6 +150,8 @@ class _Search:
                 whole = [path for path in rest.tolist() if path not in walk.unfinished]
                 return np.concatenate([used, np.array(whole, dtype=np.int64)]), _spent(self.budget)
             used = np.concatenate([used, rest])
+            if len(used) == len(self.order):
+                break
             width = interval_width(self._network_folding(walk, used))
             if width <= tolerance:
                 return used, f"phi's interval is {width:.2g} wide, narrower than the tolerance {tolerance:g}"
@@ -174,7 +176,7 @@ def interval_width(chi: Floats) -> float:
     """
     if len(chi) < _ENOUGH_PAIRS or np.count_nonzero(chi) < _ENOUGH_FOLDED:
         return float("inf")
-    low, high = bootstrap_interval(chi)
+    low, high = bootstrap_interval(chi, resamples=500)
     return high - low
 
 

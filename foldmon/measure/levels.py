@@ -97,8 +97,9 @@ class Levels:
 
     @property
     def bytes_a_row(self) -> int:
-        """Memory of one kept row."""
-        return sum(level.shape.numel() for level in self.levels) * self.prober.dtype.itemsize
+        """Memory of one kept row; before the first evaluation that of the activation sites only."""
+        sizes = [level.shape.numel() for level in self.levels] or self.prober.units
+        return sum(sizes) * self.prober.dtype.itemsize
 
     def evaluate(self, paths: Ints, t: Floats, uses: int | Ints) -> Ints:
         """Evaluate new points and keep their values until :meth:`release` was called ``uses`` times.

@@ -50,8 +50,7 @@ class Walk(ABC):
         most = at_once or len(paths)
         while len(paths):
             size = self.levels.bytes_a_row * self.rows_a_path
-            # The first path tells how much memory a point takes.
-            count = min(most, max(1, KEPT_BYTES // size)) if size else 1
+            count = min(most, max(1, KEPT_BYTES // size))
             block, paths = paths[:count], paths[count:]
             self._reserved = 2 * len(paths)
             self.run(block)

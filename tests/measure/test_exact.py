@@ -353,11 +353,11 @@ def test_half_precision_is_refused(deep: nn.Sequential) -> None:
 
 def test_little_memory_changes_nothing(deep: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> None:
     x1, x2 = torch.randn(2, 8, 16)
-    full = report_of(deep, x1, x2)
+    full = report_of(deep, x1, x2, dtype=torch.float64)
     monkeypatch.setattr(walks, "KEPT_BYTES", 20_000)
     monkeypatch.setattr(exact, "KEPT_BYTES", 4_000)
     monkeypatch.setattr(exact.ExactWalk, "at_once", 3)
-    small = report_of(deep, x1, x2, chunk=2)
+    small = report_of(deep, x1, x2, dtype=torch.float64, chunk=2)
     assert small.evaluations == full.evaluations
     np.testing.assert_array_equal(small.r1_cumulative, full.r1_cumulative)
     np.testing.assert_array_equal(small.r2, full.r2)
