@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from foldmon.measure.events import Events
@@ -15,7 +17,8 @@ class AdaptiveWalk(Walk):
 
     Each path begins in ``pieces`` pieces. A piece is halved, and its halves are looked at again, where a
     symbol in its middle is not the one that a straight line between its ends gives, or (``isolate``) where
-    the codes of its ends differ in more than one symbol. Then, unless ``max_evaluations`` was reached,
+    the codes of its ends differ in more than one symbol; where ``max_evaluations`` does not pay for all, the
+    pieces with most such symbols come first. Then, unless it was reached,
 
     - guaranteed: at every point that was evaluated the symbols are the model's; neighbouring points
       differ in at most one symbol (``isolate``), or lie at most ``least`` apart in t;
@@ -42,13 +45,26 @@ class AdaptiveWalk(Walk):
         super().__init__(levels, max_evaluations)
         self.isolate, self.pieces, self.least = isolate, pieces, least
 
+    @property
+    def rows_a_path(self) -> int:
+        """Rows that a path is likely to keep at a time."""
+        return 4 * self.pieces
+
     def run(self, paths: Ints) -> None:
         """Walk the given paths."""
         pieces = self._first_pieces(paths)
         while len(pieces):
-            # Last in, first out: few rows are kept at a time.
-            pieces, batch = pieces[: -self.at_once], pieces[-self.at_once :]
-            pieces = np.concatenate([pieces, self._refined(batch)])
+            pieces = self._refined(self._affordable(pieces))
+
+    def _affordable(self, pieces: Ints) -> Ints:
+        """The pieces to look into, as many as the bound allows; the others are done."""
+        begin, end = self.levels.t[pieces[:, 1]], self.levels.t[pieces[:, 2]]
+        wide = np.flatnonzero(end - begin > self.least)
+        wide = wide[np.argsort(-pieces[wide, 3], kind="stable")]
+        self.unfinished |= set(pieces[wide[self.left :], 0].tolist())
+        wide = wide[: self.left]
+        self._finish(np.delete(pieces, wide, axis=0))
+        return pieces[wide]
 
     def _first_pieces(self, paths: Ints) -> Ints:
         count = len(paths)
@@ -57,38 +73,35 @@ class AdaptiveWalk(Walk):
         t = np.tile(np.linspace(0, 1, pieces + 1), count)
         rows = self.levels.evaluate(np.repeat(paths, pieces + 1), t, uses).reshape(count, -1)
         owner = np.repeat(paths, pieces)
-        return np.stack([owner, rows[:, :-1].reshape(-1), rows[:, 1:].reshape(-1)], axis=1)
+        # Columns: path, left row, right row, number of symbols that ask for a closer look.
+        left, right = rows[:, :-1].reshape(-1), rows[:, 1:].reshape(-1)
+        return np.stack([owner, left, right, np.full(len(owner), sys.maxsize)], axis=1)
 
     def _refined(self, pieces: Ints) -> Ints:
-        """The halves that have to be looked at again; the others are done."""
-        begin, end = self.levels.t[pieces[:, 1]], self.levels.t[pieces[:, 2]]
-        wide = np.flatnonzero(end - begin > self.least)
-        allowed = self.allowed(wide)
-        self.unfinished |= set(pieces[wide[allowed:], 0].tolist())
-        wide = wide[:allowed]
-        self._finish(np.delete(pieces, wide, axis=0))
-        pieces = pieces[wide]
-        middle = self.levels.evaluate(pieces[:, 0], (begin[wide] + end[wide]) / 2, uses=2)
-        path, left, right = pieces.T
-        surprised = self.levels.surprised(left, middle, right)
-        halves = [np.stack(half, axis=1) for half in ((path, left, middle), (path, middle, right))]
-        if self.isolate:
-            again = [surprised | (self.levels.differing(*half.T[1:]) > 1) for half in halves]
-        else:
-            again = [surprised, surprised]
-        for half, more in zip(halves, again, strict=True):
-            self._finish(half[~more])
-        return np.concatenate([half[more] for half, more in zip(halves, again, strict=True)])
+        """The halves that have to be looked into; the others are done."""
+        path, left, right, _ = pieces.T
+        t = (self.levels.t[left] + self.levels.t[right]) / 2
+        middle = self.levels.evaluate(path, t, uses=2)
+        surprises = self.levels.surprises(left, middle, right)
+        halves = []
+        for start, end in ((left, middle), (middle, right)):
+            symbols = surprises
+            if self.isolate:
+                symbols = np.maximum(symbols, self.levels.differing(start, end) - 1)
+            halves.append(np.stack([path, start, end, symbols], axis=1))
+        both = np.concatenate(halves)
+        self._finish(both[both[:, 3] == 0])
+        return both[both[:, 3] > 0]
 
     def _finish(self, pieces: Ints) -> None:
         """Read off the events of pieces that are fine enough, and give up their ends."""
         if len(pieces) == 0:
             return
+        path, left, right, _ = pieces.T
         for place, level in self.levels.measured:
-            path, left, right = pieces.T
             found = self.levels.crossings(place, path, left, right, self.quantum)
-            begin, end = self.levels.t[pieces[found.segment, 1]], self.levels.t[pieces[found.segment, 2]]
+            begin, end = self.levels.t[left[found.segment]], self.levels.t[right[found.segment]]
             t = begin + found.share * (end - begin)
             site = np.full(len(t), level.site)
-            self.parts.append(Events(pieces[found.segment, 0], t, site, found.unit, found.step))
-        self.release(pieces[:, 1:])
+            self.parts.append(Events(path[found.segment], t, site, found.unit, found.step))
+        self.release(pieces[:, 1:3])

@@ -12,8 +12,9 @@ import torch
 from foldmon.measure.adaptive import AdaptiveWalk
 from foldmon.measure.continuous import chosen_sites, report_of
 from foldmon.measure.events import Events, distances
-from foldmon.measure.exact import CurvedPath, ExactWalk
+from foldmon.measure.exact import ExactWalk
 from foldmon.measure.levels import Levels
+from foldmon.measure.linear import Shape
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.prober import Prober
 from foldmon.measure.report import FoldingReport
@@ -22,7 +23,7 @@ from foldmon.measure.statistics import Floats, Ints, bootstrap_interval, folding
 from foldmon.measure.walks import Walk
 
 DEFAULT_TOLERANCE = 0.01
-_BLOCK = 16
+BLOCK = 32
 _TRIAL = 2
 _ENOUGH_PAIRS = 32
 _ENOUGH_FOLDED = 8
@@ -94,6 +95,7 @@ class _Search:
         """Walk block after block."""
         walk = self._chosen_walk()
         used, reason = self._add_pairs(walk, tolerance)
+        walk.max_evaluations = self.budget
         report = report_of(
             walk, self.pairs, np.sort(used), self.chosen, "auto", time.perf_counter() - self.began
         )
@@ -101,25 +103,28 @@ class _Search:
 
     def _chosen_walk(self) -> Walk:
         """The exact walk of the first paths where it can be afforded for the others too, else another."""
-        levels = self._levels()
+        levels = Levels(self.prober, len(self.pairs), depth=int(self.chosen[-1]))
         trial = self.order[:_TRIAL]
-        affordable = self.budget * len(trial) // min(len(self.pairs), _ENOUGH_PAIRS)
-        walk = ExactWalk(levels, max(affordable, 2 * len(trial)))
-        try:
+        a_path = self.budget // min(len(self.pairs), _ENOUGH_PAIRS)
+        if a_path >= _FEWEST_PIECES and self._may_afford(levels, trial, a_path):
+            walk = ExactWalk(levels, self.prober.evaluations + a_path * len(trial))
             walk.run_all(trial)
-        except CurvedPath:
-            walk.unfinished |= set(trial.tolist())
-        if not walk.unfinished:
-            walk.max_evaluations = self.budget
-            return walk
+            if not walk.unfinished:
+                walk.max_evaluations = self.budget
+                return walk
         # Middles double the pieces; about a sixth of them are surprised and looked at again.
-        pieces = int(self.budget / (2.4 * len(self.pairs)))
-        return AdaptiveWalk(
-            self._levels(), self.budget, isolate=False, pieces=min(max(pieces, _FEWEST_PIECES), _MOST_PIECES)
-        )
+        pieces = min(max(int(self._left / (2.4 * len(self.pairs))), _FEWEST_PIECES), _MOST_PIECES)
+        return AdaptiveWalk(levels, self.budget, isolate=False, pieces=pieces)
 
-    def _levels(self) -> Levels:
-        return Levels(self.prober, len(self.pairs), depth=int(self.chosen[-1]))
+    def _may_afford(self, levels: Levels, trial: Ints, a_path: int) -> bool:
+        """Whether the codes of the ends alone do not tell that exact paths are too dear.
+
+        Every symbol in which the ends differ is a breakpoint at least once.
+        """
+        left, right = (levels.evaluate(trial, np.full(len(trial), t), uses=1) for t in (0.0, 1.0))
+        fewest = levels.differing(left, right, but_last=True) + 2
+        levels.release(np.concatenate([left, right]))
+        return levels.shape != Shape.CURVED and bool((fewest <= a_path).all())
 
     def _add_pairs(self, walk: Walk, tolerance: float) -> tuple[Ints, str]:
         """Walk more and more pairs; return those used, and why no more.
@@ -128,36 +133,51 @@ class _Search:
         """
         trial = isinstance(walk, ExactWalk)
         used = self.order[: _TRIAL if trial else 0]
-        spent_before = 0 if trial else self.prober.evaluations
         while len(used) < len(self.order):
-            rest = self.order[len(used) : len(used) + _BLOCK]
-            a_path = (self.prober.evaluations - spent_before) / len(used) if len(used) else 2.0
-            rest = rest[: int(walk.left / (_MARGIN * a_path))]
+            rest = self.order[len(used) : len(used) + BLOCK]
+            a_path: float = _FEWEST_PIECES + 1
+            if trial:
+                a_path = _MARGIN * self.prober.evaluations / len(used)
+            rest = rest[: max(int(self._left / a_path), len(used) == 0)]
             if len(rest) == 0:
                 return used, _spent(self.budget)
+            if not trial:
+                # An even share of what is left, so that the last pairs are as fine as the first.
+                share = self._left * len(rest) // (len(self.order) - len(used))
+                walk.max_evaluations = self.prober.evaluations + max(share, 2 * len(rest))
             walk.run_all(rest)
             if isinstance(walk, ExactWalk) and not walk.unfinished.isdisjoint(rest.tolist()):
                 whole = [path for path in rest.tolist() if path not in walk.unfinished]
                 return np.concatenate([used, np.array(whole, dtype=np.int64)]), _spent(self.budget)
             used = np.concatenate([used, rest])
-            width = self._width(walk, used)
+            if len(used) == len(self.order):
+                break
+            width = interval_width(self._network_folding(walk, used))
             if width <= tolerance:
                 return used, f"phi's interval is {width:.2g} wide, narrower than the tolerance {tolerance:g}"
         return used, "all were used"
 
-    def _width(self, walk: Walk, used: Ints) -> float:
-        """Width of phi's interval so far; infinite where too few paths fold to tell."""
-        chi = self._network_folding(walk, used)
-        if len(used) < _ENOUGH_PAIRS or np.count_nonzero(chi) < _ENOUGH_FOLDED:
-            return float("inf")
-        low, high = bootstrap_interval(chi)
-        return high - low
+    @property
+    def _left(self) -> int:
+        return self.budget - self.prober.evaluations
 
     def _network_folding(self, walk: Walk, used: Ints) -> Floats:
         events = Events.joined(walk.parts)
         events = events.among(used, self.chosen, len(self.pairs), len(self.prober.sites))
         found = distances(events, len(used), len(self.chosen), tie=4 * walk.quantum)
         return folding(found.r1_cumulative[:, -1], found.r2.sum(1))
+
+
+def interval_width(chi: Floats) -> float:
+    """Width of phi's interval over the paths so far; infinite where too few paths fold to tell.
+
+    Args:
+        chi: shape (P,), network folding.
+    """
+    if len(chi) < _ENOUGH_PAIRS or np.count_nonzero(chi) < _ENOUGH_FOLDED:
+        return float("inf")
+    low, high = bootstrap_interval(chi, resamples=500)
+    return high - low
 
 
 def _spent(budget: int) -> str:
@@ -170,4 +190,5 @@ def _sampled(
     """Equally spaced points, on as many pairs (one at least) as the budget affords."""
     count = min(len(pairs), max(1, budget // points))
     prober.choose(layers)
+    points = max(2, min(points, budget))
     return replace(measure_sampled(prober, pairs[:count], points), method="auto")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 
 import numpy as np
+import torch
 
 from foldmon.measure.adaptive import AdaptiveWalk
 from foldmon.measure.decision import DecisionFolding, decision_folding
@@ -49,13 +50,19 @@ def measure_exact(
             f"max_evaluations={max_evaluations} does not pay for both ends of {len(pairs)} paths; "
             f"allow at least {_LEAST_EVALUATIONS * len(pairs)} or pass fewer pairs"
         )
+    if torch.finfo(prober.dtype).bits < 32:
+        raise ValueError(
+            f"{prober.dtype} resolves too few points of a path for exact folding; "
+            "pass dtype=torch.float32, which measures a private copy of the model"
+        )
     chosen = chosen_sites(prober, layers)
     levels = Levels(prober, len(pairs), depth=int(chosen[-1]))
     walk: Walk = ExactWalk(levels, max_evaluations)
     try:
         with prober.active():
             try:
-                walk.run_all(paths)
+                # Under a bound a few paths at a time come to their end, instead of all coming half-way.
+                walk.run_all(paths, at_once=None if max_evaluations is None else max(1, len(paths) // 8))
             except CurvedPath:
                 walk = AdaptiveWalk(levels, max_evaluations, isolate=True)
                 walk.run_all(paths)
@@ -117,7 +124,10 @@ def _notes(walk: Walk, paths: Ints) -> tuple[str, ...]:
         named = ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "")
         notes.append(f"refined adaptively, not exact: {named} not linear in pieces")
     unfinished = len(walk.unfinished.intersection(paths.tolist()))
-    if unfinished:
+    if unfinished and isinstance(walk, AdaptiveWalk):
+        bound = f"max_evaluations={walk.max_evaluations:,}"
+        notes.append(f"{bound} ended the refinement of {unfinished} of {len(paths)} paths")
+    elif unfinished:
         notes.append(
             f"max_evaluations={walk.max_evaluations:,} reached: {len(paths) - unfinished} of {len(paths)} "
             "paths are finished, the others are interpolated between the points evaluated by then"

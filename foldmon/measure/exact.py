@@ -32,6 +32,8 @@ class ExactWalk(Walk):
         CurvedPath: from :meth:`run`, where the model up to the last measured layer is not linear in pieces.
     """
 
+    at_once = 4096  # segments
+
     def __init__(self, levels: Levels, max_evaluations: int | None) -> None:
         super().__init__(levels, max_evaluations)
         # Segments by level: rows (path, left, right, middle); a middle of -1 is not evaluated.

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -98,8 +97,9 @@ class Levels:
 
     @property
     def bytes_a_row(self) -> int:
-        """Memory of one kept row."""
-        return sum(level.shape.numel() for level in self.levels) * self.prober.dtype.itemsize
+        """Memory of one kept row; before the first evaluation that of the activation sites only."""
+        sizes = [level.shape.numel() for level in self.levels] or self.prober.units
+        return sum(sizes) * self.prober.dtype.itemsize
 
     def evaluate(self, paths: Ints, t: Floats, uses: int | Ints) -> Ints:
         """Evaluate new points and keep their values until :meth:`release` was called ``uses`` times.
@@ -143,7 +143,7 @@ class Levels:
         classes = self.prober.run(
             torch.from_numpy(paths).to(device), torch.from_numpy(t).to(device), seen.look, seen.watch
         )
-        if seen.place != len(self.levels):
+        if seen.place != len(self.levels) or seen.sites != len(self.prober.sites):
             raise NotTraceable("its activation layers do not run in the same order in every pass")
         if classes is None:
             self.classes = None
@@ -224,20 +224,26 @@ class Levels:
         scale = torch.maximum(a.abs().amax(1), b.abs().amax(1))
         return ((m - line).abs().amax(1) > tolerance * scale).cpu().numpy()
 
-    def surprised(self, left: Ints, middle: Ints, right: Ints) -> npt.NDArray[np.bool_]:
-        """Where a symbol at ``middle``, half-way, is not the one of a straight line; shape (S,)."""
-        found = np.zeros(len(left), dtype=bool)
+    def surprises(self, left: Ints, middle: Ints, right: Ints) -> Ints:
+        """Number of symbols at ``middle``, half-way, that are not those of a straight line; shape (S,)."""
+        found = np.zeros(len(left), dtype=np.int64)
         for place, level in self.measured:
             a, m, b = (self._at(place, rows) for rows in (left, middle, right))
             line = torch.lerp(a, b, 0.5)
             for cut in level.thresholds or ():
-                found |= ((m > cut) != (line > cut)).any(1).cpu().numpy()
+                found += ((m > cut) != (line > cut)).sum(1).cpu().numpy()
         return found
 
-    def differing(self, left: Ints, right: Ints) -> Ints:
-        """Number of symbols in which the ends of segments differ; shape (S,)."""
+    def differing(self, left: Ints, right: Ints, *, but_last: bool = False) -> Ints:
+        """Number of symbols in which the ends of segments differ; shape (S,).
+
+        Args:
+            left: shape (S,), rows of the segments' starts.
+            right: shape (S,), rows of their ends.
+            but_last: leave out the last measured site.
+        """
         found = np.zeros(len(left), dtype=np.int64)
-        for place, level in self.measured:
+        for place, level in self.measured[: -1 if but_last else None]:
             a, b = self._at(place, left), self._at(place, right)
             for cut in level.thresholds or ():
                 found += ((a > cut) != (b > cut)).sum(1).cpu().numpy()
@@ -258,7 +264,7 @@ class _Pass:
 
     def __init__(self, levels: Levels, rows: Tensor) -> None:
         self.levels, self.rows = levels, rows
-        self.place = 0
+        self.place = self.sites = 0
         self._not_linear: list[tuple[Shape, str]] = []  # since the last measured site
 
     def look(self, site: int, reading: Reading) -> None:
@@ -272,6 +278,7 @@ class _Pass:
             levels.judge(self._not_linear)
             self._not_linear.clear()
         self._note(shape_of_site(name, levels.prober.executed), name)
+        self.sites += 1
         self._keep(Level(site, reading.values.shape[1:], reading.thresholds), reading.values)
 
     def watch(

@@ -73,7 +73,12 @@ _LINEAR_IN_ONE = frozenset(
     }
 )  # fmt: skip
 # What comes out is no part of the line; where it selects, the selecting function is judged.
-_NO_FLOATS = frozenset({"eq", "ne", "gt", "ge", "lt", "le", "arange", "zeros", "ones", "empty", "full"})
+_NO_FLOATS = frozenset(
+    {
+        "eq", "ne", "gt", "ge", "lt", "le", "arange", "zeros", "ones", "empty", "full",
+        "set_grad_enabled", "is_grad_enabled", "is_autocast_enabled",
+    }
+)  # fmt: skip
 
 
 def shape_of_site(site: str, modules: Mapping[str, nn.Module]) -> Shape:

@@ -29,8 +29,6 @@ class Walk(ABC):
         quantum: spacing of the positions t.
     """
 
-    at_once = 4096
-
     def __init__(self, levels: Levels, max_evaluations: int | None) -> None:
         self.levels, self.max_evaluations = levels, max_evaluations
         self.quantum = quantum(levels.prober.dtype)
@@ -38,18 +36,21 @@ class Walk(ABC):
         self.unfinished: set[int] = set()
         self._reserved = 0  # evaluations kept for the ends of the paths to come
 
+    @property
+    def rows_a_path(self) -> int:
+        """Rows that a path is likely to keep at a time."""
+        return 16
+
     @abstractmethod
     def run(self, paths: Ints) -> None:
         """Find the events of the given paths."""
 
-    def run_all(self, paths: Ints) -> None:
-        """Find the events of all given paths, as many at once as memory allows."""
-        # Under a bound a few paths at a time come to their end, instead of all coming half-way.
-        most = len(paths) if self.max_evaluations is None else max(1, len(paths) // 8)
+    def run_all(self, paths: Ints, at_once: int | None = None) -> None:
+        """Find the events of all given paths, ``at_once`` or as many at once as memory allows."""
+        most = at_once or len(paths)
         while len(paths):
-            size = self.levels.bytes_a_row
-            # The first path tells how much memory a point takes.
-            count = min(most, max(1, KEPT_BYTES // (16 * size))) if size else 1
+            size = self.levels.bytes_a_row * self.rows_a_path
+            count = min(most, max(1, KEPT_BYTES // size))
             block, paths = paths[:count], paths[count:]
             self._reserved = 2 * len(paths)
             self.run(block)

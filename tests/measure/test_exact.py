@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import itertools
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def sites_of(model: nn.Module, cls: type[nn.Module], thresholds: tuple[float, ..
 def test_mlp(seed: int, depth: int) -> None:
     torch.manual_seed(seed)
     widths = [6, *[24] * depth]
-    layers = [m for a, b in pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
+    layers = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
     model = nn.Sequential(*layers, nn.Linear(24, 3))
     report = assert_equals_dense(model, (6,), sites_of(model, nn.ReLU))
     assert report.exact
@@ -70,7 +70,7 @@ def test_activations_that_are_linear_in_pieces(activation: nn.Module, thresholds
     torch.manual_seed(1)
     widths = (6, 20, 20, 20)
     layers = []
-    for a, b in pairwise(widths):
+    for a, b in itertools.pairwise(widths):
         linear = nn.Linear(a, b)
         linear.weight.data *= 4
         layers += [linear, type(activation)(**_arguments(activation))]
@@ -345,13 +345,19 @@ def test_integer_symbols_have_no_exact_folding() -> None:
         report_of(nn.Sequential(Pool(2)), *torch.randn(2, 3, 2, 8))
 
 
+def test_half_precision_is_refused(deep: nn.Sequential) -> None:
+    with pytest.raises(ValueError, match=r"pass dtype=torch\.float32"):
+        report_of(deep.bfloat16(), *torch.randn(2, 3, 16))
+    assert report_of(deep, *torch.randn(2, 3, 16), dtype=torch.float32).exact
+
+
 def test_little_memory_changes_nothing(deep: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> None:
     x1, x2 = torch.randn(2, 8, 16)
-    full = report_of(deep, x1, x2)
+    full = report_of(deep, x1, x2, dtype=torch.float64)
     monkeypatch.setattr(walks, "KEPT_BYTES", 20_000)
     monkeypatch.setattr(exact, "KEPT_BYTES", 4_000)
-    monkeypatch.setattr(walks.Walk, "at_once", 3)
-    small = report_of(deep, x1, x2, chunk=2)
+    monkeypatch.setattr(exact.ExactWalk, "at_once", 3)
+    small = report_of(deep, x1, x2, dtype=torch.float64, chunk=2)
     assert small.evaluations == full.evaluations
     np.testing.assert_array_equal(small.r1_cumulative, full.r1_cumulative)
     np.testing.assert_array_equal(small.r2, full.r2)

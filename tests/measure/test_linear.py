@@ -1,0 +1,111 @@
+"""Which parts of a model are taken for linear, for bends, for curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from foldmon.measure.linear import Shape, bend_of_call, shape_of_call, shape_of_site
+
+WEIGHT, SCALE = nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4))
+
+
+def shape_of(function: Callable[[Tensor], object]) -> Shape:
+    """The worst of all calls that ``function`` makes."""
+    seen = [Shape.LINEAR]
+
+    class Judge(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(shape_of_call(func, args, kwargs or {}))
+            return func(*args, **(kwargs or {}))
+
+    x = torch.randn(2, 4)
+    with Judge(), torch.no_grad():
+        function(x)
+    return max(seen)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: 1 - 2 * x / 3 + x.mean(1, keepdim=True),
+        lambda x: x @ WEIGHT,
+        lambda x: F.linear(x, WEIGHT) * SCALE / SCALE,
+        lambda x: F.dropout(x, training=False).view(x.size(0), -1)[:, :2],
+        lambda x: F.batch_norm(x, torch.zeros(4), torch.ones(4)),
+        lambda x: torch.cat([x.flatten(1), x.T.T], 1).reshape(-1),
+        lambda x: F.avg_pool1d(x[None], 2),
+    ],
+)
+def test_linear(function: Callable[[Tensor], object]) -> None:
+    assert shape_of(function) == Shape.LINEAR
+
+
+@pytest.mark.parametrize("function", [torch.abs, lambda x: x.clamp(0, 1), lambda x: x.max(1), torch.sort])
+def test_selections_bend(function: Callable[[Tensor], object]) -> None:
+    assert shape_of(function) == Shape.HIDDEN
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * x,
+        lambda x: x @ x.T,
+        lambda x: 1 / x,
+        lambda x: SCALE / x,
+        lambda x: F.softmax(x, 1),
+        lambda x: F.layer_norm(x, (4,)),
+        lambda x: F.dropout(x),
+        lambda x: F.batch_norm(x, None, None, training=True),
+        torch.exp,
+        lambda x: x**2,
+    ],
+)
+def test_curves(function: Callable[[Tensor], object]) -> None:
+    assert shape_of(function) == Shape.CURVED
+
+
+def test_sites() -> None:
+    class Own(nn.Module):
+        pass
+
+    modules = {"relu": nn.ReLU(), "gelu": nn.GELU(), "own": Own(), "swish": nn.Hardswish()}
+    shapes = {site: shape_of_site(site, modules) for site in (*modules, "relu:2", "x/relu", "x/silu:1")}
+    assert shapes == {
+        "relu": Shape.LINEAR,
+        "gelu": Shape.CURVED,
+        "own": Shape.HIDDEN,
+        "swish": Shape.CURVED,
+        "relu:2": Shape.LINEAR,
+        "x/relu": Shape.LINEAR,
+        "x/silu:1": Shape.CURVED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "thresholds"),
+    [
+        (torch.abs, (), {}, (0.0,)),
+        (torch.clamp, (), {"max": 2.0}, (2.0,)),
+        (torch.clamp, (-1, 1), {}, (-1.0, 1.0)),
+        (torch.clamp_max, (3.0,), {}, (3.0,)),
+        (torch.clamp_min, (3.0,), {}, (3.0,)),
+        (torch.minimum, (torch.ones(2, 4),), {}, (0.0,)),
+    ],
+)
+def test_bends_with_thresholds(function, args, kwargs, thresholds) -> None:
+    bend = bend_of_call(function, (torch.zeros(2, 4), *args), kwargs)
+    assert bend is not None
+    assert bend.thresholds == thresholds
+
+
+def test_bends_that_stay_unknown() -> None:
+    x = torch.zeros(2, 4)
+    assert bend_of_call(torch.amax, (x, 1), {}) is None
+    assert bend_of_call(torch.clamp, (x, torch.zeros(4)), {}) is None
+    assert bend_of_call(torch.exp, (x,), {}) is None
