@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 _METHODS = ("auto", "sampled", "exact")
 
@@ -18,7 +18,8 @@ class Config:
         budget: share of the training time that probes may cost, 0 < budget <= 1.
         pairs: number of held-out pairs P, at least 2.
         points: points a path n, at least 2.
-        method: "auto", "sampled" or "exact", see ``foldmon.measure``.
+        method: "sampled" or "exact", see ``foldmon.measure``; "auto" takes what is cheapest in time and the
+            same at every probe, which is "sampled".
         layers: names or shell patterns of the layers to measure; None for all.
         at: path of the module whose output is interpolated instead of the inputs; None finds it.
         background: measure in a thread of its own on a copy of the weights; False measures in the training
@@ -36,7 +37,7 @@ class Config:
     budget: float = 0.01
     pairs: int = 64
     points: int = 33
-    method: str = "auto"
+    method: Literal["auto", "sampled", "exact"] = "auto"
     layers: str | Sequence[str] | None = None
     at: str | None = None
     background: bool = True

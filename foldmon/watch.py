@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torch.optim import Optimizer
@@ -36,7 +36,7 @@ def watch(
     budget: float = 0.01,
     pairs: int = 64,
     points: int = 33,
-    method: str = "auto",
+    method: Literal["auto", "sampled", "exact"] = "auto",
     layers: str | Sequence[str] | None = None,
     at: str | None = None,
     forward: Forward | None = None,
@@ -61,7 +61,8 @@ def watch(
         budget: share of the training time that probes may cost.
         pairs: number of held-out pairs.
         points: points on the path between two inputs.
-        method: "auto", "sampled" or "exact", see :func:`foldmon.measure`.
+        method: "sampled" or "exact", see :func:`foldmon.measure`; "auto" is the one that is cheapest in
+            time and looks at the same pairs and points at every probe, which is "sampled".
         layers: names or shell patterns of the layers to measure; None for all.
         at: path of the module whose output is interpolated instead of the inputs (token models find it).
         forward: ``forward(model, inputs)``, for models that are called in a way of their own.
