@@ -43,14 +43,9 @@ class Replica:
 
     Raises:
         CannotCopyError: ``copy.deepcopy`` fails on the model.
-        ValueError: the model is lazy and has no shapes yet.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        if any(nn.parameter.is_lazy(tensor) for tensor in model.parameters()):
-            raise ValueError(
-                "the model has lazy parameters without shapes; run one forward pass before foldmon.watch"
-            )
         originals = list(model.modules())
         memo, self.stripped = _without_foreign_hooks(originals)
         try:
