@@ -46,10 +46,9 @@ class StepCounter:
         self._others: weakref.WeakKeyDictionary[Optimizer, tuple[int, int]] = weakref.WeakKeyDictionary()
         self._round = 0
         self._backward_hook: RemovableHandle | None = None
-        owners = _living_owners(model) if optimizer is None else [_innermost(optimizer)]
-        if len(owners) == 1:
-            self._owner = weakref.ref(owners[0])
-        elif not owners:
+        if optimizer is not None:
+            self._owner = weakref.ref(_innermost(optimizer))
+        elif not _living_owner_exists(model):
             self._count_backwards(model)
         self._handle = register_optimizer_step_post_hook(_OnOptimizerStep(self))
 
@@ -108,10 +107,8 @@ class StepCounter:
         if model is None or self._backward_hook is None:
             return
         # Watched first, optimizer made later: it is there when training begins.
-        owners = _living_owners(model) if first else []
-        if owners:
+        if first and _living_owner_exists(model):
             self._stop_counting_backwards()
-            self._owner = weakref.ref(owners[0]) if len(owners) == 1 else None
         else:
             self._on_step(1)
 
@@ -156,9 +153,9 @@ def _innermost(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-def _living_owners(model: nn.Module) -> list[Optimizer]:
+def _living_owner_exists(model: nn.Module) -> bool:
     # A look through all objects: tens of milliseconds, once, instead of a hook on the user's model.
-    return [found for found in gc.get_objects() if _is_optimizer(found) and _owns(found, model)]
+    return any(_is_optimizer(found) and _owns(found, model) for found in gc.get_objects())
 
 
 def _is_optimizer(found: object) -> bool:
