@@ -77,7 +77,7 @@ class Subject:
             self._try_replica()
             if self.reason is not None:
                 logger.warning("foldmon: from now on %s: %s", IN_PLACE, self.reason)
-        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
 

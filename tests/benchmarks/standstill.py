@@ -3,7 +3,9 @@
     python -m tests.benchmarks.standstill
 
 The standstill is the copy of the weights and the wake-up of the sampler's thread; it is timed around the
-monitor's own call in the training loop, while nothing else of foldmon runs. Medians over the probes.
+monitor's own calls in the training loop, while nothing else of foldmon runs. Medians over the probes, of the
+training thread's CPU time and of wall time; on a loaded machine the latter also holds the waits for a core.
+
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -19,26 +23,48 @@ import foldmon
 from tests.benchmarks.training_loops import WORKLOADS, Workload, describe, seconds_of
 
 
-def standstill(workload: Workload, probes: int) -> tuple[float, float, float]:
-    """Medians of a step, of the standstill at a probe, and of the call of a step without a probe, in seconds."""
+@dataclass
+class Standstill:
+    """Medians, in seconds; CPU time of the training thread first, wall time second."""
+
+    step: tuple[float, float]
+    stall: tuple[float, float]
+    between: float
+
+
+def standstill(workload: Workload, probes: int) -> Standstill:
+    """Measure one workload over so many probes."""
     steps, stalls = [], []
     with tempfile.TemporaryDirectory() as folder:
         monitor = foldmon.watch(workload.model, workload.held_out, every=10**9, exporters=[], log_dir=folder)
         monitor.flush()
         subject, sampler = monitor._subject, monitor._sampler
-        for _ in range(probes):
-            steps.append(seconds_of(workload.step, 5) / 5)
-            began = time.perf_counter()
+
+        def begin_probe() -> None:
             subject.snapshot()
             sampler.offer(_nothing)
-            stalls.append(time.perf_counter() - began)
+
+        for _ in range(probes):
+            steps.append(_timed(workload.step))
+            stalls.append(_timed(begin_probe))
             sampler.wait()
         counter = monitor._counter
         assert counter is not None
         between = seconds_of(lambda: counter.stepped(workload.optimizer), 20_000) / 20_000
         between -= seconds_of(_nothing, 20_000) / 20_000
         monitor.close()
-    return statistics.median(steps), statistics.median(stalls), between
+    return Standstill(_medians(steps), _medians(stalls), between)
+
+
+def _timed(action: Callable[[], None]) -> tuple[float, float]:
+    cpu, wall = time.thread_time(), time.perf_counter()
+    action()
+    return time.thread_time() - cpu, time.perf_counter() - wall
+
+
+def _medians(times: list[tuple[float, float]]) -> tuple[float, float]:
+    cpu, wall = zip(*times, strict=True)
+    return statistics.median(cpu), statistics.median(wall)
 
 
 def _nothing() -> None:
@@ -50,18 +76,21 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=60)
     options = parser.parse_args()
     print(f"{describe()}; medians over {options.probes} probes\n")
-    print("| workload | parameters | step | standstill at a probe | of one step | a step between probes |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    print(
+        "| workload | parameters | step, CPU ms | standstill, CPU ms | share | step, wall ms "
+        "| standstill, wall ms | share | between probes, µs a step |"
+    )
+    print("| --- |" + " ---: |" * 8)
     for name, make in WORKLOADS.items():
         torch.manual_seed(0)
         workload = make()
         seconds_of(workload.step, 10)
-        step, stall, between = standstill(workload, options.probes)
+        found = standstill(workload, options.probes)
         count = sum(p.numel() for p in workload.model.parameters())
-        print(
-            f"| {name} | {count:,} | {1e3 * step:.2f} ms | {1e6 * stall:.0f} µs | {stall / step:.1%} "
-            f"| {1e6 * between:.2f} µs ({between / step:.3%}) |"
-        )
+        cells = [f"{count:,}"]
+        for step, stall in zip(found.step, found.stall, strict=True):
+            cells += [f"{1e3 * step:.2f}", f"{1e3 * stall:.3f}", f"{stall / step:.1%}"]
+        print(f"| {name} | " + " | ".join(cells) + f" | {1e6 * found.between:.2f} |")
 
 
 if __name__ == "__main__":
