@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.budget
 
-A step trains a small network and then computes on until the step's time is over. The share is what the monitor
-reports (``monitor.overhead``, exported with each probe): the wall time of all probes and standstills over the
-time since the first step. Load is two processes a core that compute without pause.
+A step trains a small network and then computes on until the step's time is over. The share is what the
+monitor reports (``monitor.overhead``, exported with each probe): the wall time of all probes and standstills
+over the time since the first step. Load is two processes a core that compute without pause.
 """
 
 from __future__ import annotations

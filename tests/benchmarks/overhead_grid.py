@@ -6,8 +6,8 @@
 Each cell is the time of a block of training steps with the tool over that of as many steps without it. Blocks
 with and without alternate in one process; the cell is the median of the paired ratios. Blocks of synchronous
 tools are as long as the interval (at least 4 steps), those of the background at least 64 steps, so that each
-holds a probe. delve writes its layer saturations as often as foldmon its folding. Without delve on the path its
-columns are left out.
+holds a probe. delve writes its layer saturations as often as foldmon its folding. Without delve on the path
+its column is left out.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def foldmon_synchronous(workload: Workload, every: int, folder: str) -> Iterator
 
 @contextmanager
 def delve_saturation(workload: Workload, every: int, folder: str) -> Iterator[Callable[[], None]]:
-    from delve import CheckLayerSat  # type: ignore[import-not-found]
+    from delve import SaturationTracker  # type: ignore[import-not-found]
 
-    tracker = CheckLayerSat(folder, "csv", workload.model, log_interval=every, device="cpu")
+    tracker = SaturationTracker(folder, "csv", workload.model, log_interval=every, device="cpu")
     count = 0
 
     def step() -> None:
