@@ -162,11 +162,6 @@ class Monitor:
         self._output.write(end_record(self._step, self._costs()))
         self._output.close(timeout)
 
-    @property
-    def closed(self) -> bool:
-        """Whether the monitor has ended."""
-        return self._closed
-
     def __enter__(self) -> Monitor:
         return self
 

@@ -22,7 +22,7 @@ from torch import nn
 
 import foldmon
 from foldmon.exporters.journal import read_journal
-from tests.benchmarks.workloads import Workload, describe
+from tests.benchmarks.training_loops import Workload, describe
 
 
 def small() -> Workload:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 import torch
 
 import foldmon
-from tests.benchmarks.workloads import WORKLOADS, Workload, describe, seconds_of
+from tests.benchmarks.training_loops import WORKLOADS, Workload, describe, seconds_of
 
 
 @contextmanager
