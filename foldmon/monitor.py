@@ -24,7 +24,7 @@ from foldmon.measure.report import FoldingReport
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.schedule import Schedule
 from foldmon.sampling.steps import StepCounter
-from foldmon.subject import Subject
+from foldmon.subject import IN_PLACE, Subject
 from foldmon.summary import summary_table
 
 logger = logging.getLogger("foldmon")
@@ -72,10 +72,7 @@ class Monitor:
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
         self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer)
         if subject.reason is not None:
-            logger.warning(
-                "foldmon: the model is measured in the training thread, not beside it: %s",
-                subject.reason,
-            )
+            logger.warning("foldmon: %s: %s", IN_PLACE, subject.reason)
         self._begin_if_due()
 
     # What the user reads
@@ -158,7 +155,9 @@ class Monitor:
         self._closed = True
         if self._counter is not None:
             self._counter.close()
-        if not self._sampler.close(timeout):
+        if self._sampler.close(timeout):
+            self._subject.release()
+        else:
             logger.warning("foldmon: the last probe did not end within %.0f s and is left out", timeout)
         self._output.write(end_record(self._step, self._costs()))
         self._output.close(timeout)
@@ -190,10 +189,10 @@ class Monitor:
 
     # In the training thread
 
-    def _advance(self) -> None:
+    def _advance(self, steps: int = 1) -> None:
         if self._closed:
             return
-        self._step += 1
+        self._step += steps
         try:
             self._begin_if_due()
         except Exception as error:
@@ -232,7 +231,7 @@ class Monitor:
             report = replace(self._subject.measure(), step=step)
             logged, self._logged = self._logged, {}
             seconds = time.perf_counter() - began
-            self._schedule.book(stall + seconds)
+            self._schedule.book(stall + seconds, time.perf_counter())
             costs = self._costs() | {"probe_seconds": seconds, "stall_seconds": stall}
             record = probe_record(report, logged, costs)
             self.report = report

@@ -15,11 +15,13 @@ from foldmon.config import Config
 from foldmon.measure import FoldingReport, Pairs, measure_here
 from foldmon.measure.coverage import Coverage
 from foldmon.measure.prober import Forward, Prober
-from foldmon.measure.random_state import preserved_random_state, random_state, torch_drew
+from foldmon.measure.random_state import drew, preserved_random_state, random_state, seed_all
 from foldmon.measure.wrappers import unwrap
 from foldmon.sampling.replica import CannotCopyError, Replica, size_in_bytes
 
 logger = logging.getLogger("foldmon")
+
+IN_PLACE = "the model is measured in the training thread, not beside it"
 
 
 class Subject:
@@ -49,6 +51,7 @@ class Subject:
         self.pairs, self.config, self.forward = pairs, config, forward
         self.reason: str | None = None
         self._replica: Replica | None = None
+        self._draws = False
         self._copied: Any = None
         if config.background:
             self._try_replica()
@@ -69,10 +72,12 @@ class Subject:
         model = self._model()
         if self._replica is None or model is None:
             return
-        if not self._replica.refresh(model):
+        if not self._replica.refresh():
             logger.info("foldmon: the model has changed its structure; its copy is made anew")
             self._try_replica()
-        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            if self.reason is not None:
+                logger.warning("foldmon: from now on %s: %s", IN_PLACE, self.reason)
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
 
@@ -85,10 +90,14 @@ class Subject:
         if model is None:
             raise RuntimeError("the watched model no longer exists")
         with preserved_random_state():
-            if self.reason is not None:
-                # Models that draw in eval mode: the same draws at every probe, so that probes compare.
-                torch.manual_seed(self.config.seed)
+            if self._draws:
+                # The same draws at every probe, so that probes compare.
+                seed_all(self.config.seed)
             return self._measure(model)
+
+    def release(self) -> None:
+        """Free the private copy; nothing is measured any more."""
+        self._replica = None
 
     def _measure(self, module: nn.Module) -> FoldingReport:
         config = self.config
@@ -129,8 +138,8 @@ class Subject:
         with preserved_random_state():
             before = random_state()
             prober = Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
-            drew = torch_drew(before)
-        if drew and self._replica is not None:
+            self._draws = drew(before)
+        if self._draws and self._replica is not None:
             # A sampler's thread must not draw from generators that training draws from.
             self.reason = "its forward pass draws random numbers in eval mode"
             self._replica = None

@@ -110,14 +110,17 @@ def watch(
     _close_at_exit()
     monitor = Monitor(model, subject, config, journal, delivered, optimizer)
     _monitors[model] = monitor
+    _open.difference_update([other for other in _open if other.closed])
     _open.add(monitor)
-    weakref.finalize(model, _orphaned, monitor).atexit = False
+    weakref.finalize(model, _orphaned, weakref.ref(monitor)).atexit = False
     return monitor
 
 
-def _orphaned(monitor: Monitor) -> None:
+def _orphaned(reference: weakref.ref[Monitor]) -> None:
     """The model is gone: deliver what is left, in a thread that the end of the process waits for."""
-    threading.Thread(target=_close, args=(monitor,), name="foldmon-close").start()
+    monitor = reference()
+    if monitor is not None and not monitor.closed:
+        threading.Thread(target=_close, args=(monitor,), name="foldmon-close").start()
 
 
 def _close(monitor: Monitor) -> None:

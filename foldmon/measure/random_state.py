@@ -25,12 +25,35 @@ def random_state() -> dict[str, Any]:
     return state
 
 
-def torch_drew(before: dict[str, Any]) -> bool:
-    """Whether a torch generator of this process moved since ``before`` was taken."""
+def drew(before: dict[str, Any]) -> bool:
+    """Whether a global generator of this process moved since ``before`` was taken."""
     now = random_state()
+    if before["python"] != now["python"] or _differ(before["numpy"], now["numpy"]):
+        return True
     pairs = [(before["torch"], now["torch"])]
     pairs += list(zip(before.get("cuda", ()), now.get("cuda", ()), strict=False))
+    if "mps" in before:
+        pairs.append((before["mps"], now["mps"]))
     return any(not torch.equal(a, b) for a, b in pairs)
+
+
+def _differ(a: Any, b: Any) -> bool:
+    """Whether two states of NumPy's legacy generator, tuples with one array, differ."""
+    return any(not np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def seed_all(seed: int) -> None:
+    """Seed all global generators that are in use.
+
+    Not ``torch.manual_seed``: it also queues the seed for a GPU that is not in use yet.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
 
 
 @contextmanager

@@ -72,7 +72,9 @@ def eager_eval(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _autocast_off(model: nn.Module) -> Iterator[None]:
     kind = device_of(model).type
-    if not torch.amp.autocast_mode.is_autocast_available(kind):
+    available = torch.amp.autocast_mode.is_autocast_available(kind)
+    # Leaving an outermost autocast block clears a cache that all threads share.
+    if not available or not torch.is_autocast_enabled(kind):
         yield
         return
     with torch.autocast(kind, enabled=False):

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+_HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_hooks",
+    "_backward_pre_hooks",
+    "_backward_hooks",
+    "_state_dict_pre_hooks",
+    "_state_dict_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+_PLAIN = (bool, int, float, str, type(None))
 
 
 class CannotCopyError(RuntimeError):
@@ -25,38 +39,61 @@ class Replica:
 
     Attributes:
         module: the copy.
-        stripped: number of hooks that were left behind.
+        stripped: number of forward hooks that were left behind.
 
     Raises:
         CannotCopyError: ``copy.deepcopy`` fails on the model.
     """
 
     def __init__(self, model: nn.Module) -> None:
+        originals = list(model.modules())
+        memo, self.stripped = _without_foreign_hooks(originals)
         try:
             with torch.no_grad():
-                self.module = copy.deepcopy(model)
+                self.module = copy.deepcopy(model, memo)
         except Exception as error:
             raise CannotCopyError(f"{type(error).__name__}: {error}") from error
-        self.stripped = _strip_hooks(self.module.modules())
-        for module in self.module.modules():
+        copies = list(self.module.modules())
+        if len(copies) != len(originals):
+            raise CannotCopyError("its copy has other submodules than itself")
+        for module in copies:
             module.training = False
         self.module.requires_grad_(False)
-        self._signature = _signature(model)
+        # Dicts and submodules' tensors, not modules: the root must be free to go.
+        self._dicts = [d for m in originals for d in (m._modules, m._parameters, m._buffers)]
+        self._sources = _tensors(model)
         self._targets = _tensors(self.module)
+        self._structure = self._structure_now()
+        self._attributes = [
+            (vars(original), vars(copied))
+            for original, copied in zip(originals, copies, strict=True)
+            if not type(original).__module__.startswith("torch.")
+        ]
 
-    def refresh(self, model: nn.Module) -> bool:
-        """Copy the model's weights and buffers as they are now.
+    def refresh(self) -> bool:
+        """Copy the model's weights, buffers and plain attributes as they are now.
 
         Returns:
             False where the model's structure has changed since the copy was made: make a new one.
         """
-        sources = _tensors(model)
-        if _signature(model) != self._signature or len(sources) != len(self._targets):
+        if self._structure_now() != self._structure:
             return False
-        if sources:
-            with torch.no_grad():
-                torch._foreach_copy_(self._targets, sources)
+        with torch.no_grad():
+            if self._sources:
+                try:
+                    torch._foreach_copy_(self._targets, self._sources)
+                except RuntimeError:
+                    # A buffer that overlaps itself (an expanded view) can be read but not written.
+                    return False
+            for original, copied in self._attributes:
+                _copy_attributes(original, copied)
         return True
+
+    def _structure_now(self) -> list[object]:
+        """What must stay the same for a copy of values to be a copy of the model."""
+        parts: list[object] = [id(value) for d in self._dicts for value in d.values()]
+        parts += [(t.shape, t.dtype, t.device) for t in self._sources]
+        return parts
 
 
 def size_in_bytes(model: nn.Module) -> int:
@@ -65,25 +102,34 @@ def size_in_bytes(model: nn.Module) -> int:
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:
-    return [*(parameter.detach() for parameter in model.parameters()), *model.buffers()]
+    return [*model.parameters(), *model.buffers()]
 
 
-def _signature(model: nn.Module) -> list[object]:
-    """What must stay the same for a copy of values to be a copy of the model."""
-    parts: list[object] = [(name, type(module)) for name, module in model.named_modules()]
-    parts += [(t.shape, t.dtype, t.device) for t in _tensors(model)]
-    return parts
+def _copy_attributes(original: dict[str, Any], copied: dict[str, Any]) -> None:
+    """Numbers, words and tensors that a module keeps as plain attributes: its forward may read them."""
+    for name, value in original.items():
+        if isinstance(value, Tensor):
+            if value.is_leaf:
+                copied[name] = value.detach().clone()
+        elif type(value) in _PLAIN and name != "training":
+            copied[name] = value
 
 
-def _strip_hooks(modules: Iterable[nn.Module]) -> int:
-    count = 0
+def _without_foreign_hooks(modules: Iterable[nn.Module]) -> tuple[dict[int, Any], int]:
+    """A memo for ``copy.deepcopy`` that replaces each dict of hooks by torch's own of them.
+
+    So a hook is not even copied: it may be bound to a tool that cannot be, or must not.
+    """
+    memo: dict[int, Any] = {}
+    stripped = 0
     for module in modules:
-        for hooks in (module._forward_pre_hooks, module._forward_hooks):
-            for key, hook in list(hooks.items()):
-                if not _is_torchs_own(hook):
-                    del hooks[key]
-                    count += 1
-    return count
+        for name in _HOOKS:
+            hooks = vars(module).get(name)
+            if hooks:
+                own = OrderedDict((key, hook) for key, hook in hooks.items() if _is_torchs_own(hook))
+                memo[id(hooks)] = own
+                stripped += (len(hooks) - len(own)) if name.startswith("_forward") else 0
+    return memo, stripped
 
 
 def _is_torchs_own(hook: object) -> bool:

@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+import torch
+
 logger = logging.getLogger("foldmon")
 
 
@@ -58,6 +60,9 @@ class Sampler:
         return finished
 
     def _run(self) -> None:
+        # Threads share one cache of autocast's casts, and leaving an outermost autocast block (some models
+        # have one in their forward) clears it under training's hands. In this thread no block is outermost.
+        torch.autocast_increment_nesting()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._job is not None or self._closed)

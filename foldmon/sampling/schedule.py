@@ -11,7 +11,9 @@ class Schedule:
 
     With a fixed interval a probe is due at every multiple of it, whatever it costs. Otherwise one is due
     as soon as all probes so far and the one to come together cost at most ``budget`` of the time since
-    the first step. The very first probe is always due: without it no cost is known.
+    the first step. The very first probe is always due: without it no cost is known. Time in which nothing
+    was due (a long validation, a notebook left alone) gives no right to a burst of probes afterwards: two
+    probes are at least half the average interval apart.
 
     Args:
         every: steps between probes, None to adapt to the budget.
@@ -22,7 +24,7 @@ class Schedule:
         >>> schedule.start(now=0.0)
         >>> schedule.due(step=0, now=0.0)
         True
-        >>> schedule.book(seconds=0.1)
+        >>> schedule.book(seconds=0.1, now=0.1)
         >>> [schedule.due(step=n, now=t) for n, t in ((1, 10.0), (2, 19.9), (3, 20.1))]
         [False, False, True]
     """
@@ -33,6 +35,7 @@ class Schedule:
         self.cost = 0.0
         self._start: float | None = None
         self._recent: deque[float] = deque(maxlen=5)
+        self._expected = 0.0
         self._not_before = 0.0
 
     def start(self, now: float) -> None:
@@ -44,18 +47,20 @@ class Schedule:
         """Whether to probe at this step."""
         if self.every is not None:
             return step % self.every == 0
-        if not self._recent:
-            return self._not_before <= now
-        return now >= max(self._earliest(), self._not_before)
+        if now < self._not_before:
+            return False
+        return not self._recent or now >= self._earliest()
 
-    def book(self, seconds: float) -> None:
+    def book(self, seconds: float, now: float) -> None:
         """A probe ended and cost this much."""
         self.cost += seconds
         self._recent.append(seconds)
+        self._expected = statistics.median(self._recent)
+        self._not_before = now + 0.5 * self.interval()
 
     def postpone(self, now: float) -> None:
         """The last probe still runs: ask again once another of its length could have ended."""
-        self._not_before = now + max(self._expected(), 0.01)
+        self._not_before = now + max(self._expected, 0.01)
 
     def overhead(self, now: float) -> float:
         """Share of the time since the first step that probes cost, 0 before it."""
@@ -64,13 +69,10 @@ class Schedule:
 
     def interval(self) -> float:
         """Seconds from one probe to the next at the current cost; 0 with a fixed step interval."""
-        return 0.0 if self.every is not None else self._expected() / self.budget
+        return 0.0 if self.every is not None else self._expected / self.budget
 
     def _earliest(self) -> float:
-        return (self._start or 0.0) + (self.cost + self._expected()) / self.budget
-
-    def _expected(self) -> float:
-        return statistics.median(self._recent) if self._recent else 0.0
+        return (self._start or 0.0) + (self.cost + self._expected) / self.budget
 
     def _elapsed(self, now: float) -> float:
         return 0.0 if self._start is None else now - self._start

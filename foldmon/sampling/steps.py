@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import gc
-import logging
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
-# So many steps of another owning optimizer without one of the counted mean that training moved on to it.
+# So many steps of one other owning optimizer without one of the counted mean that training moved on to it.
 _PATIENCE = 16
 
 
@@ -22,120 +21,141 @@ class StepCounter:
 
     A step is a step of the optimizer that owns parameters of the model: the one passed, or the first that
     is seen to step, through torch's global hook, so that nothing of the user's is changed. Where no living
-    optimizer owns any, a hook on the root module counts training-mode forward passes until one is seen.
+    optimizer owns any, backward passes are counted until one is seen, by a hook on one parameter: unlike a
+    module's hooks it is neither scripted, exported, copied nor saved.
+
+    A step of an optimizer that is itself compiled is not seen: a hook would break its graph.
 
     Args:
         model: the user's model, as it is called in training (a wrapper too).
-        on_step: called with no arguments; it must not raise.
+        on_step: called with the number of steps made, nearly always 1; it must not raise.
         optimizer: whose steps to count; None finds it.
+
+    Raises:
+        TypeError: ``optimizer`` is no torch optimizer and wraps none.
     """
 
     def __init__(
-        self, model: nn.Module, on_step: Callable[[], None], optimizer: Optimizer | None = None
+        self, model: nn.Module, on_step: Callable[[int], None], optimizer: Optimizer | None = None
     ) -> None:
         self._model = weakref.ref(model)
         self._on_step = on_step
         self._owner: weakref.ref[Optimizer] | None = None
         self._strangers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
-        self._counted_forward = False
-        self._idle = 0  # steps of other owning optimizers since the owner's last
-        self._root: RemovableHandle | None = None
-        found = _innermost(optimizer) if optimizer is not None else _living_owner(model)
-        if found is not None:
-            self._owner = weakref.ref(found)
-        else:
-            self._root = model.register_forward_pre_hook(CountForwards(self))
-        self._handle = register_optimizer_step_post_hook(_Relay(self))
+        # Steps of other owning optimizers since the owner's last one: (the owner's round, steps).
+        self._others: weakref.WeakKeyDictionary[Optimizer, tuple[int, int]] = weakref.WeakKeyDictionary()
+        self._round = 0
+        self._backward_hook: RemovableHandle | None = None
+        if optimizer is not None:
+            self._owner = weakref.ref(_innermost(optimizer))
+        elif not _living_owner_exists(model):
+            self._count_backwards(model)
+        self._handle = register_optimizer_step_post_hook(_OnOptimizerStep(self))
 
     def close(self) -> None:
         """Stop counting and take every hook away."""
         self._handle.remove()
-        self._remove_root_hook()
+        self._stop_counting_backwards()
 
     def stepped(self, optimizer: Optimizer) -> None:
         """Some optimizer of this process has stepped."""
         owner = self._owner() if self._owner is not None else None
-        if owner is not optimizer:
-            if not self._owns(optimizer):
-                return
-            self._idle += 1
-            if owner is not None and self._idle <= _PATIENCE:
-                return
-            self._owner = weakref.ref(optimizer)
-            self._remove_root_hook()
-        self._idle = 0
-        # The forward pass of an optimizer's first step was counted already, before it was known.
-        counted, self._counted_forward = self._counted_forward, False
-        if not counted:
-            self._on_step()
+        if owner is optimizer:
+            self._round += 1
+            self._on_step(1)
+        elif self._owns(optimizer):
+            steps = self._steps_beside_owner(optimizer)
+            if owner is None or steps > _PATIENCE:
+                self._owner = weakref.ref(optimizer)
+                self._round += 1
+                self._stop_counting_backwards()
+                self._on_step(steps)
 
-    def forwarded(self, module: nn.Module) -> None:
-        """The root module is called, and no optimizer has been seen yet."""
-        if module.training and torch.is_grad_enabled():
-            self._counted_forward = True
-            self._on_step()
+    def _steps_beside_owner(self, optimizer: Optimizer) -> int:
+        began, steps = self._others.get(optimizer, (self._round, 0))
+        steps = steps + 1 if began == self._round else 1
+        self._others[optimizer] = (self._round, steps)
+        return steps
 
     def _owns(self, optimizer: Optimizer) -> bool:
         if optimizer in self._strangers:
             return False
+        if optimizer in self._others:
+            return True
         model = self._model()
         if model is not None and _owns(optimizer, model):
             return True
         self._strangers.add(optimizer)
         return False
 
-    def _remove_root_hook(self) -> None:
-        if self._root is not None:
-            self._root.remove()
-            self._root = None
+    # Without an optimizer
+
+    def _count_backwards(self, model: nn.Module) -> None:
+        first = next((p for p in model.parameters() if p.requires_grad and p.is_leaf), None)
+        if first is not None:
+            hook = _OnBackward(self)
+            self._backward_hook = first.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+
+    def _stop_counting_backwards(self) -> None:
+        if self._backward_hook is not None:
+            self._backward_hook.remove()
+            self._backward_hook = None
+
+    def went_backward(self, first: bool) -> None:
+        """A backward pass has reached the model, and no optimizer has been seen yet."""
+        model = self._model()
+        if model is None or self._backward_hook is None:
+            return
+        # Watched first, optimizer made later: it is there when training begins.
+        if first and _living_owner_exists(model):
+            self._stop_counting_backwards()
+        else:
+            self._on_step(1)
 
 
-class _Relay:
+class _OnOptimizerStep:
     """The global hook; it does not keep the counter, and so the model, alive."""
 
     def __init__(self, counter: StepCounter) -> None:
         self._counter = weakref.ref(counter)
 
     def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         counter = self._counter()
         if counter is not None:
             counter.stepped(optimizer)
 
 
-class CountForwards:
-    """The root hook: counts nothing in compiled code, and copies of it do nothing at all."""
+class _OnBackward:
+    """The hook on a parameter; it keeps nothing alive either."""
 
     def __init__(self, counter: StepCounter) -> None:
         self._counter = weakref.ref(counter)
+        self._first = True
 
-    def __call__(self, module: nn.Module, args: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
+    def __call__(self, parameter: Tensor) -> None:
         counter = self._counter()
-        if counter is not None and counter._model() is module:
-            counter.forwarded(module)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A saved or copied model gets a hook of the standard library that takes two arguments and does
-        # nothing: the checkpoint loads without foldmon, and a copy never counts.
-        return getattr, (logging.NullHandler, "handle")
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return logging.NullHandler.handle
+        if counter is not None:
+            first, self._first = self._first, False
+            counter.went_backward(first)
 
 
-def _innermost(optimizer: Optimizer) -> Optimizer:
+def _innermost(optimizer: Any) -> Optimizer:
     """The optimizer that really steps, behind wrappers of training frameworks."""
     while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = inner
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}; leave it out, and "
+            "call monitor.step() after each step where the training uses none"
+        )
     return optimizer
 
 
-def _living_owner(model: nn.Module) -> Optimizer | None:
-    # A look through all objects: tens of milliseconds, once, for a hook less on the user's model.
-    optimizers = [found for found in gc.get_objects() if _is_optimizer(found)]
-    owners = [optimizer for optimizer in optimizers if _owns(optimizer, model)]
-    return owners[0] if len(owners) == 1 else None
+def _living_owner_exists(model: nn.Module) -> bool:
+    # A look through all objects: tens of milliseconds, once, instead of a hook on the user's model.
+    return any(_is_optimizer(found) and _owns(found, model) for found in gc.get_objects())
 
 
 def _is_optimizer(found: object) -> bool:
@@ -145,4 +165,6 @@ def _is_optimizer(found: object) -> bool:
 
 def _owns(optimizer: Optimizer, model: nn.Module) -> bool:
     parameters = {id(parameter) for parameter in model.parameters()}
-    return any(id(p) in parameters for group in optimizer.param_groups for p in group["params"])
+    # An optimizer that is only half made or half collected has no groups.
+    groups = vars(optimizer).get("param_groups", ())
+    return any(id(p) in parameters for group in groups for p in group["params"])
