@@ -1,0 +1,261 @@
+// One number of every shown run over the steps, with its interval and the warnings.
+
+import { el, Surface } from "./dom.js";
+import { int, num, short, ticks } from "./format.js";
+import { largest } from "./data.js";
+import { ink } from "./theme.js";
+
+const PAD = { left: 46, top: 10, bottom: 22 };
+
+export class LineChart {
+  /**
+   * page: the state shared by all charts; spec: {title, hint, value, lower, upper, marks, direct}, with names
+   * of columns for value, lower and upper.
+   */
+  constructor(page, spec) {
+    this.page = page;
+    this.spec = spec;
+    this.base = new Surface("base");
+    this.overlay = new Surface("overlay");
+    this.plot = el("div", { class: "plot", tabindex: "0", role: "img" }, this.base.canvas, this.overlay.canvas);
+    this.empty = el("p", { class: "nothing", hidden: true }, spec.nothing ?? "");
+    this.node = el(
+      "section",
+      { class: "card", "data-chart": spec.value },
+      el("h2", {}, spec.title, el("small", {}, spec.hint)),
+      this.plot,
+      this.empty,
+    );
+    this.plot.addEventListener("pointermove", (event) => this.point(event));
+    this.plot.addEventListener("pointerleave", () => page.setCursor(null));
+    this.plot.addEventListener("blur", () => page.setCursor(null));
+    this.plot.addEventListener("click", () => page.choose(page.cursor));
+    this.plot.addEventListener("keydown", (event) => page.stepKey(event, this));
+  }
+
+  runs() {
+    return this.page.shown().filter((run) => run.count && (run.columns[this.spec.value] ?? []).some(Number.isFinite));
+  }
+
+  layout() {
+    const width = this.plot.clientWidth;
+    const height = this.plot.clientHeight;
+    const [low, high] = this.page.domain();
+    const right = this.spec.direct ? Math.min(132, width * 0.2) : 14;
+    const box = { x0: PAD.left, x1: width - right, y0: PAD.top, y1: height - PAD.bottom };
+    const x = (step) => box.x0 + ((step - low) / (high - low || 1)) * (box.x1 - box.x0);
+    const y = (value) => box.y1 - (value / (this.top || 1)) * (box.y1 - box.y0);
+    const step = (px) => low + ((px - box.x0) / (box.x1 - box.x0 || 1)) * (high - low);
+    return { width, height, box, x, y, step, low, high };
+  }
+
+  draw() {
+    const runs = this.runs();
+    const nothing = !runs.length;
+    this.empty.hidden = !nothing;
+    this.plot.hidden = nothing;
+    if (nothing) return;
+    const { value, upper } = this.spec;
+    this.top = Math.max(...runs.map((run) => largest(run.columns[upper ?? value]))) * 1.06 || 1;
+    const at = this.layout();
+    const ctx = this.base.begin(at.width, at.height);
+    if (!ctx) return;
+    this.axes(ctx, at);
+    for (const run of runs) this.band(ctx, at, run);
+    for (const run of runs) this.line(ctx, at, run);
+    if (this.spec.marks) for (const run of runs) this.marks(ctx, at, run);
+    if (this.spec.direct) this.labels(ctx, at, runs);
+    const said = runs.map((run) => `${run.label} ${num(run.value(value, run.count - 1))}`).join(", ");
+    this.plot.setAttribute("aria-label", `${this.spec.title} over steps; latest: ${said}. Arrow keys read values.`);
+    this.drawOverlay();
+  }
+
+  axes(ctx, at) {
+    ctx.font = ink("small-font");
+    ctx.fillStyle = ink("ink3");
+    ctx.strokeStyle = ink("grid");
+    ctx.lineWidth = 1;
+    ctx.textAlign = "right";
+    ctx.textBaseline = "middle";
+    for (const tick of ticks(0, this.top, 4)) {
+      const y = Math.round(at.y(tick)) + 0.5;
+      line(ctx, at.box.x0, y, at.box.x1, y);
+      ctx.fillText(short(tick), at.box.x0 - 8, y);
+    }
+    drawSteps(ctx, at);
+  }
+
+  band(ctx, at, run) {
+    const { lower, upper } = this.spec;
+    if (!lower) return;
+    const steps = run.steps;
+    const [low, high] = [run.columns[lower], run.columns[upper]];
+    const known = steps.map((_, i) => i).filter((i) => low[i] !== null && high[i] !== null);
+    if (known.length < 2) return;
+    ctx.beginPath();
+    for (const i of known) ctx.lineTo(at.x(steps[i]), at.y(high[i]));
+    for (const i of known.reverse()) ctx.lineTo(at.x(steps[i]), at.y(low[i]));
+    ctx.fillStyle = this.page.colour(run);
+    ctx.globalAlpha = 0.16;
+    ctx.fill();
+    ctx.globalAlpha = 1;
+  }
+
+  line(ctx, at, run) {
+    const values = run.columns[this.spec.value];
+    ctx.beginPath();
+    let open = false;
+    run.steps.forEach((step, i) => {
+      if (values[i] === null) open = false;
+      else if (open) ctx.lineTo(at.x(step), at.y(values[i]));
+      else {
+        ctx.moveTo(at.x(step), at.y(values[i]));
+        open = true;
+      }
+    });
+    ctx.strokeStyle = this.page.colour(run);
+    ctx.lineWidth = 1.6;
+    ctx.lineJoin = "round";
+    ctx.stroke();
+    if (run.count === 1) dot(ctx, at.x(run.steps[0]), at.y(values[0]), 3, this.page.colour(run));
+  }
+
+  marks(ctx, at, run) {
+    for (const warning of run.warnings) {
+      const x = at.x(warning.step);
+      ctx.strokeStyle = ink(warning.severity > 1 ? "alarm" : "warn");
+      ctx.lineWidth = 1;
+      ctx.setLineDash([2, 3]);
+      line(ctx, x, at.box.y0 + 8, x, at.box.y1);
+      ctx.setLineDash([]);
+      triangle(ctx, x, at.box.y0, 5, ink(warning.severity > 1 ? "alarm" : "warn"));
+      const row = run.rowAt(warning.step);
+      const value = run.value(this.spec.value, row);
+      if (value !== null) ring(ctx, x, at.y(value), this.page.colour(run));
+    }
+  }
+
+  /** The runs' names at the ends of their lines, pushed apart where they would meet. */
+  labels(ctx, at, runs) {
+    const ends = runs.map((run) => {
+      const row = run.count - 1;
+      return { run, x: at.x(run.steps[row]), y: at.y(run.value(this.spec.value, row) ?? 0) };
+    });
+    ends.sort((a, b) => a.y - b.y);
+    const gap = Math.min(15, (at.box.y1 - at.box.y0) / ends.length);
+    let last = -Infinity;
+    for (const end of ends) last = end.at = Math.max(end.y, last + gap);
+    let next = at.box.y1 + gap / 2;
+    for (const end of ends.reverse()) next = end.at = Math.min(end.at, next - gap);
+    ctx.textAlign = "left";
+    ctx.textBaseline = "middle";
+    ctx.font = ink("small-font");
+    for (const { run, x, y, at: shift } of ends) {
+      const start = at.box.x1 + 16;
+      ctx.strokeStyle = this.page.colour(run);
+      ctx.lineWidth = 1;
+      ctx.globalAlpha = 0.7;
+      ctx.beginPath();
+      ctx.moveTo(x, y);
+      ctx.lineTo(Math.max(x, at.box.x1), y);
+      ctx.lineTo(start - 3, shift);
+      ctx.stroke();
+      ctx.globalAlpha = 1;
+      ctx.fillStyle = ink("ink2");
+      ctx.fillText(fitted(ctx, run.label, at.width - start - 2), start, shift + 0.5);
+    }
+  }
+
+  drawOverlay() {
+    const at = this.layout();
+    const ctx = this.overlay.begin(at.width, at.height);
+    if (!ctx || this.plot.hidden) return;
+    drawChosen(ctx, at, this.page);
+    const cursor = this.page.cursor;
+    if (cursor === null) return;
+    ctx.strokeStyle = ink("ink3");
+    line(ctx, at.x(cursor), at.box.y0, at.x(cursor), at.box.y1);
+    for (const run of this.runs()) {
+      const row = run.rowAt(cursor);
+      const value = run.value(this.spec.value, row);
+      if (value !== null) ring(ctx, at.x(run.steps[row]), at.y(value), this.page.colour(run));
+    }
+  }
+
+  point(event) {
+    const at = this.layout();
+    const px = event.offsetX;
+    this.page.setCursor(this.page.nearestStep(at.step(px)));
+    this.tell(event.clientX, event.clientY);
+  }
+
+  /** Say what is under the cursor; used by the pointer and by the keyboard. */
+  tell(clientX, clientY) {
+    const { page, spec } = this;
+    if (page.cursor === null) return;
+    if (clientX === undefined) {
+      const box = this.plot.getBoundingClientRect();
+      [clientX, clientY] = [box.left + this.layout().x(page.cursor), box.top + 20];
+    }
+    const rows = [];
+    for (const run of this.runs()) {
+      const row = run.rowAt(page.cursor);
+      const [low, high] = [run.value(spec.lower, row), run.value(spec.upper, row)];
+      const interval = low === null || high === null ? "" : `  [${num(low)}, ${num(high)}]`;
+      rows.push([page.colour(run), run.label, `${num(run.value(spec.value, row))}${interval}`]);
+    }
+    if (spec.marks) rows.push(...page.warningsNear(this.layout()));
+    page.tooltip.show(clientX, clientY, `step ${int(page.cursor)}`, rows);
+  }
+}
+
+export function drawSteps(ctx, at) {
+  ctx.font = ink("small-font");
+  ctx.fillStyle = ink("ink3");
+  ctx.textAlign = "center";
+  ctx.textBaseline = "top";
+  const count = Math.max(1, Math.floor((at.box.x1 - at.box.x0) / 90));
+  for (const tick of ticks(at.low, at.high, count)) ctx.fillText(short(tick), at.x(tick), at.box.y1 + 7);
+}
+
+export function drawChosen(ctx, at, page) {
+  if (page.chosen === null) return;
+  ctx.strokeStyle = ink("accent");
+  ctx.lineWidth = 1.5;
+  line(ctx, at.x(page.chosen), at.box.y0, at.x(page.chosen), at.box.y1);
+}
+
+export function line(ctx, x0, y0, x1, y1) {
+  ctx.beginPath();
+  ctx.moveTo(x0, y0);
+  ctx.lineTo(x1, y1);
+  ctx.stroke();
+}
+
+export function triangle(ctx, x, y, size, colour) {
+  ctx.fillStyle = colour;
+  ctx.beginPath();
+  ctx.moveTo(x - size, y);
+  ctx.lineTo(x + size, y);
+  ctx.lineTo(x, y + 1.5 * size);
+  ctx.fill();
+}
+
+export function fitted(ctx, text, width) {
+  if (ctx.measureText(text).width <= width) return text;
+  let cut = text.length;
+  while (cut > 1 && ctx.measureText(`${text.slice(0, cut)}…`).width > width) cut--;
+  return `${text.slice(0, cut)}…`;
+}
+
+function dot(ctx, x, y, radius, colour) {
+  ctx.fillStyle = colour;
+  ctx.beginPath();
+  ctx.arc(x, y, radius, 0, 7);
+  ctx.fill();
+}
+
+function ring(ctx, x, y, colour) {
+  dot(ctx, x, y, 4.5, ink("bg"));
+  dot(ctx, x, y, 3, colour);
+}

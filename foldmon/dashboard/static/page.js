@@ -1,0 +1,342 @@
+// The page: its runs, the step under the cursor and the chosen one, and when to draw what.
+
+import { Card } from "./card.js";
+import { RunData, largest } from "./data.js";
+import { el, setText, Tooltip } from "./dom.js";
+import { int, num } from "./format.js";
+import { LineChart } from "./linechart.js";
+import { profileTop } from "./profile.js";
+import { STYLE } from "./style.js";
+import { followTheme, ramp, runColours } from "./theme.js";
+
+const POLL_MS = 5000;
+
+const CHARTS = [
+  { value: "phi", lower: "lower", upper: "upper", title: "φ", hint: "mean network folding, 95% interval", marks: true, direct: true },
+  { value: "changes", title: "Decision folding", hint: "class changes a path", marks: true, nothing: "The model's output gives no class." },
+  { value: "elsewhere", title: "Elsewhere", hint: "share of a path in a class of neither end", nothing: "The model's output gives no class." },
+];
+
+export class Page {
+  /** source: {live, runs(), listed(), data(name, version, stable), probe(name, seq)}. */
+  constructor(root, source) {
+    this.source = source;
+    this.runs = new Map();
+    this.hidden = new Set();
+    this.cards = new Map();
+    this.colours = new Map();
+    this.cursor = null;
+    this.chosen = null;
+    this.measure = "folding";
+    this.tooltip = new Tooltip();
+    this.charts = CHARTS.map((spec) => new LineChart(this, spec));
+    this.build(root);
+    followTheme(() => this.invalidate());
+    new ResizeObserver(() => this.invalidate()).observe(root);
+  }
+
+  build(root) {
+    document.head.append(el("style", {}, STYLE));
+    this.chips = el("div", { class: "chips", role: "group", "aria-label": "Runs shown" });
+    this.slider = el("input", { type: "range", min: "0", max: "0", value: "0", "aria-label": "Step" });
+    this.slider.addEventListener("input", () => this.slide());
+    this.stepText = el("output", { class: "step-text" });
+    this.latest = el("button", { type: "button", onclick: () => this.choose(null) }, "Latest");
+    this.measures = ["folding", "cumulative"].map((name) =>
+      el("button", { type: "button", onclick: () => this.setMeasure(name) }, name === "folding" ? "Each layer" : "Cumulative"),
+    );
+    this.scaleBar = el("span", { class: "scale" }, el("b", {}, "0"), el("i", {}), el("b", {}));
+    this.message = el("p", { class: "message", role: "alert", hidden: true });
+    this.overview = el("div", { class: "overview" }, ...this.charts.map((chart) => chart.node));
+    this.list = el("div", { class: "runs" });
+    this.bar = el(
+      "div",
+      { class: "bar" },
+      this.chips,
+      el(
+        "div",
+        { class: "controls" },
+        el("label", { class: "stepper" }, "Step ", this.slider, this.stepText),
+        this.latest,
+        el("span", { class: "switch", role: "group", "aria-label": "Heat map shows" }, ...this.measures),
+        this.scaleBar,
+      ),
+    );
+    root.replaceChildren(el("main", { class: "foldmon" }, this.message, this.bar, this.overview, this.list), this.tooltip.box);
+    this.setMeasure("folding");
+  }
+
+  // Data
+
+  /** Load everything once; then, where the source lives, again and again. */
+  async begin() {
+    await this.load();
+    if (this.source.live) setInterval(() => this.visible() && this.load(), POLL_MS);
+  }
+
+  visible() {
+    return document.visibilityState === "visible" && window.innerWidth > 0;
+  }
+
+  async load() {
+    if (this.loading) return;
+    this.loading = true;
+    try {
+      const [{ runs, logdir }, listed] = [await this.source.runs(), await this.source.listed()];
+      this.adopt(runs, listed, logdir);
+      await Promise.all([...this.runs.values()].map((run) => this.read(run)));
+      this.say(runs.length ? null : nothingFound(logdir));
+    } catch (error) {
+      this.say(`The data does not arrive (${error.message}). Trying again every ${POLL_MS / 1000} seconds.`);
+    } finally {
+      this.loading = false;
+      this.invalidate();
+      document.documentElement.dataset.loaded = String(Math.round(performance.now()));
+    }
+  }
+
+  adopt(found, listed) {
+    const names = found.map((run) => run.name);
+    for (const { name, label } of found) {
+      if (this.runs.has(name)) continue;
+      const run = new RunData(name, label);
+      this.runs.set(name, run);
+      this.cards.set(name, new Card(this, run));
+    }
+    for (const name of [...this.runs.keys()].filter((known) => !names.includes(known))) {
+      this.runs.delete(name);
+      this.cards.delete(name);
+    }
+    this.colours = runColours(names, listed);
+    this.drawChips();
+    const nodes = names.filter((name) => !this.hidden.has(name)).map((name) => this.cards.get(name).node);
+    if (nodes.some((node, i) => this.list.children[i] !== node) || nodes.length !== this.list.children.length) {
+      this.list.replaceChildren(...nodes);
+    }
+  }
+
+  async read(run) {
+    do {
+      const payload = await this.source.data(run.name, run.version, run.stable);
+      if (run.merge(payload)) this.invalidate();
+    } while (!run.complete || run.version === -1);
+  }
+
+  say(text) {
+    this.message.hidden = text === null;
+    setText(this.message, text ?? "");
+  }
+
+  // What the charts share
+
+  shown() {
+    return [...this.runs.values()].filter((run) => !this.hidden.has(run.name));
+  }
+
+  colour(run) {
+    return this.colours.get(run.name) ?? "#888888";
+  }
+
+  /** First and last step of the shown runs. */
+  domain() {
+    const runs = this.shown().filter((run) => run.count);
+    if (!runs.length) return [0, 1];
+    return [Math.min(...runs.map((run) => run.steps[0])), Math.max(...runs.map((run) => run.steps[run.count - 1]))];
+  }
+
+  /** The value at the dark end of every heat map. */
+  scale() {
+    return this.top || 1;
+  }
+
+  profileTop(run) {
+    if (run.topAt !== run.count + run.version * 1e6) {
+      run.topAt = run.count + run.version * 1e6;
+      run.top = { profile: profileTop(run), folding: largest(run.folding), cumulative: largest(run.cumulative) };
+    }
+    return run.top.profile;
+  }
+
+  looking() {
+    return this.cursor ?? this.chosen;
+  }
+
+  rowOf(run) {
+    return run.rowAt(this.looking());
+  }
+
+  steps(run) {
+    const runs = run ? [run] : this.shown();
+    const key = runs.map((one) => `${one.name}:${one.version}:${one.count}`).join();
+    if (run) return run.steps;
+    if (this.stepsKey !== key) {
+      this.stepsKey = key;
+      this.allSteps = [...new Set(runs.flatMap((one) => one.steps))].sort((a, b) => a - b);
+    }
+    return this.allSteps;
+  }
+
+  nearestStep(step, run) {
+    const steps = this.steps(run);
+    if (!steps.length) return null;
+    let [low, high] = [0, steps.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (steps[middle] < step) low = middle + 1;
+      else high = middle;
+    }
+    return low > 0 && step - steps[low - 1] < steps[low] - step ? steps[low - 1] : steps[low];
+  }
+
+  warningsNear(at) {
+    const reach = (6 * (at.high - at.low)) / (at.box.x1 - at.box.x0);
+    return this.shown().flatMap((run) =>
+      run.warnings
+        .filter((warning) => Math.abs(warning.step - this.cursor) <= reach)
+        .map((warning) => [this.colour(run), `▲ step ${int(warning.step)}: ${warning.reasons.join("; ")}`, null]),
+    );
+  }
+
+  // What the reader does
+
+  setCursor(step) {
+    if (step === null) this.tooltip.hide();
+    if (this.cursor === step) return;
+    this.cursor = step;
+    this.moved = true;
+    this.request();
+  }
+
+  choose(step) {
+    this.chosen = step;
+    this.moved = true;
+    this.request();
+  }
+
+  slide() {
+    const steps = this.steps();
+    const place = Number(this.slider.value);
+    this.choose(place >= steps.length - 1 ? null : steps[place]);
+  }
+
+  /** Arrow keys, Home, End, Enter and Escape on a chart. */
+  stepKey(event, chart, run) {
+    const steps = this.steps(run);
+    const move = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
+    if (event.key === "Escape") return this.cursor === null ? this.choose(null) : this.setCursor(null);
+    if (event.key === "Enter") return this.choose(this.cursor);
+    if (move === undefined || !steps.length) return undefined;
+    event.preventDefault();
+    const here = this.cursor === null ? steps.length : steps.indexOf(this.nearestStep(this.cursor, run));
+    this.setCursor(steps[Math.min(steps.length - 1, Math.max(0, here + move))]);
+    return chart.tell();
+  }
+
+  setMeasure(name) {
+    this.measure = name;
+    this.measures.forEach((button, i) => button.setAttribute("aria-pressed", String((i === 0) === (name === "folding"))));
+    this.invalidate();
+  }
+
+  toggle(name, only) {
+    if (only) {
+      const alone = this.shown().length === 1 && !this.hidden.has(name);
+      this.hidden = new Set(alone ? [] : [...this.runs.keys()].filter((other) => other !== name));
+    } else if (!this.hidden.delete(name)) this.hidden.add(name);
+    this.list.replaceChildren(...this.shown().map((run) => this.cards.get(run.name).node));
+    this.drawChips();
+    this.invalidate();
+  }
+
+  // Drawing
+
+  invalidate() {
+    this.dirty = true;
+    this.request();
+  }
+
+  request() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.draw();
+    });
+  }
+
+  draw() {
+    const begun = performance.now();
+    if (this.dirty) this.drawAll();
+    else if (this.moved) this.drawMoved();
+    this.dirty = this.moved = false;
+    this.lastDraw = performance.now() - begun;
+  }
+
+  drawAll() {
+    const runs = this.shown();
+    for (const run of runs) this.profileTop(run);
+    this.top = Math.max(0, ...runs.map((run) => run.top[this.measure])) || 1;
+    for (const chart of this.charts) chart.draw();
+    for (const run of runs) this.cards.get(run.name).draw();
+    this.drawChips();
+    this.drawControls();
+    const { css } = ramp();
+    this.scaleBar.children[1].style.background = `linear-gradient(90deg, ${css.filter((_, i) => i % 32 === 0).join(", ")}, ${css[255]})`;
+    setText(this.scaleBar.lastChild, num(this.top));
+    const any = runs.some((run) => run.count);
+    this.overview.hidden = !any;
+    this.bar.querySelector(".controls").hidden = !any;
+  }
+
+  drawMoved() {
+    for (const chart of this.charts) chart.drawOverlay();
+    for (const run of this.shown()) {
+      const card = this.cards.get(run.name);
+      card.heat.drawOverlay();
+      card.follow();
+    }
+    this.drawControls();
+  }
+
+  drawControls() {
+    const steps = this.steps();
+    const last = steps.length - 1;
+    const step = this.looking() ?? steps[last] ?? 0;
+    this.slider.max = String(Math.max(0, last));
+    this.slider.value = String(Math.max(0, steps.indexOf(this.nearestStep(step))));
+    this.slider.setAttribute("aria-valuetext", `step ${int(step)}`);
+    setText(this.stepText, int(step));
+    this.latest.setAttribute("aria-pressed", String(this.chosen === null));
+  }
+
+  drawChips() {
+    const names = [...this.runs.keys()];
+    const key = names.map((name) => `${name}|${this.runs.get(name).label}`).join("\n");
+    if (this.chipsKey !== key) {
+      this.chipsKey = key;
+      this.chips.replaceChildren(...names.map((name) => this.chip(name)));
+    }
+    names.forEach((name, i) => {
+      const chip = this.chips.children[i];
+      const run = this.runs.get(name);
+      chip.setAttribute("aria-pressed", String(!this.hidden.has(name)));
+      chip.style.setProperty("--run", this.colour(run));
+      const level = run.value("level", run.count - 1) ?? 0;
+      chip.dataset.level = String(level);
+      setText(chip.lastChild, run.count ? num(run.value("phi", run.count - 1)) : run.state);
+    });
+  }
+
+  chip(name) {
+    const title = "Click to show or hide; double-click to show this run alone";
+    return el(
+      "button",
+      { type: "button", class: "chip", title, onclick: () => this.toggle(name, false), ondblclick: () => this.toggle(name, true) },
+      el("i", { class: "swatch" }),
+      el("span", {}, this.runs.get(name).label),
+      el("b", {}),
+    );
+  }
+}
+
+function nothingFound(logdir) {
+  return `No journal of foldmon under ${logdir || "the logdir (only folders of this machine can be read)"}. One appears with the first line of foldmon.watch(model, val_loader) in a training script that logs there.`;
+}
