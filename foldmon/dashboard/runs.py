@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmon.dashboard.best import best_probe
+from foldmon.dashboard.best import Best, best_probe
 from foldmon.dashboard.journal import Tail, read_at
 from foldmon.dashboard.rows import COLUMNS, Floats32, Record, Row, Rows, finite
 
@@ -29,7 +29,6 @@ class Run:
         self.rows = Rows()
         self.start: Record | None = None
         self.end: Record | None = None
-        self.problems: list[str] = []
         self._failed: str | None = None
         self._malformed = 0
         self._foreign = 0
@@ -98,7 +97,7 @@ class Run:
             new = rows[begin:]
             layers = rows[-1].layers if rows else ()
             in_order = [row.in_order_of(layers) for row in new]
-            best = best_probe([row.logged for row in rows], [row.values["changes"] for row in rows])
+            best = self.best()
             return {
                 "name": self.name,
                 "label": self.label,
@@ -109,7 +108,7 @@ class Run:
                 "stride": self.rows.stride,
                 "complete": complete,
                 "state": self._state(),
-                "problems": self._problems(complete),
+                "problems": self.problems(complete),
                 "start": _start(self.start),
                 "last_ms": (self.end or (rows[-1].values if rows else self.start) or {}).get("time_ms"),
                 "layers": list(layers),
@@ -120,6 +119,11 @@ class Run:
                 "best": None if best is None else {"row": best.index, "why": best.why},
             }
 
+    def best(self) -> Best | None:
+        """The best probe among the rows, see ``best_probe``."""
+        rows = self.rows.kept
+        return best_probe([row.logged for row in rows], [row.values["changes"] for row in rows])
+
     def _state(self) -> str:
         if self._failed is not None:
             return "broken"
@@ -127,7 +131,7 @@ class Run:
             return "waiting" if self.start is not None else "empty"
         return "ended" if self.end is not None else "running"
 
-    def _problems(self, complete: bool) -> list[str]:
+    def problems(self, complete: bool = True) -> list[str]:
         """What keeps the run, or a part of it, from being shown."""
         if self._failed is not None:
             return [self._failed]

@@ -1,12 +1,13 @@
 // Everything of one run: what was measured, its warnings, and its three pictures.
 
 import { el, setText } from "./dom.js";
-import { ago, int, num, percent, plural } from "./format.js";
+import { duration, int, num, percent, plural } from "./format.js";
 import { HeatMap } from "./heatmap.js";
 import { Matrix } from "./matrix.js";
 import { Profile } from "./profile.js";
 
-const STATES = { running: "running", ended: "ended", waiting: "waiting", empty: "empty", broken: "broken", loading: "loading" };
+// A run without an end that wrote nothing for this long may have been killed.
+const SILENT_MS = 30 * 60 * 1000;
 
 export class Card {
   constructor(page, run) {
@@ -32,7 +33,7 @@ export class Card {
       "div",
       { class: "panels" },
       el("div", { class: "panel wide" }, this.heatTitle, this.heat.node),
-      el("div", { class: "panel" }, el("h3", {}, "Depth profile"), this.profile.node),
+      el("div", { class: "panel" }, el("h3", {}, "Depth profile, input at the top"), this.profile.node),
       el("div", { class: "panel" }, this.matrixTitle, this.matrix.node),
     );
     this.node = el(
@@ -87,8 +88,7 @@ export class Card {
 
   describe(row) {
     const { run } = this;
-    const when = run.lastMs && run.state === "running" && this.page.source.live ? `, last probe ${ago(run.lastMs)}` : "";
-    setText(this.state, `${STATES[run.state] ?? run.state}${run.complete ? when : ", reading"}`);
+    setText(this.state, this.stateText());
     this.state.dataset.state = run.state;
     fill(this.facts, this.factList(row));
     fill(this.problems, run.problems);
@@ -100,6 +100,15 @@ export class Card {
       item.dataset.severity = run.warnings[i].severity;
     });
     if (run.start) this.cover(run.start);
+  }
+
+  stateText() {
+    const { run } = this;
+    if (!run.complete) return "reading";
+    if (run.state !== "running") return run.state;
+    if (!this.page.source.live) return "no end in the journal";
+    const silence = Date.now() - run.lastMs;
+    return silence > SILENT_MS ? `no probe for ${duration(silence)}` : `running, last probe ${duration(silence)} ago`;
   }
 
   factList(row) {
@@ -164,8 +173,9 @@ export class Card {
     if (!this.probe) return;
     const row = this.run.columns.seq.indexOf(this.probe.seq);
     const other = this.probe.seq !== this.wanted && row >= 0 ? `, step ${int(this.run.steps[row])}` : "";
-    setText(this.matrixTitle, `Class pairs${other}`);
     this.matrix.draw(this.probe);
+    const top = this.probe.class_matrix ? `, 0 to ${num(this.matrix.top)}` : "";
+    setText(this.matrixTitle, `Class pairs${top}${other}`);
     this.table();
   }
 

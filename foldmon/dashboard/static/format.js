@@ -24,6 +24,7 @@ export function short(value) {
   const size = Math.abs(value);
   if (size >= 1e6) return `${trim(value / 1e6)}M`;
   if (size >= 1e4) return `${trim(value / 1e3)}k`;
+  if (size >= 1e3) return int(value);
   return trim(value);
 }
 
@@ -35,13 +36,13 @@ export function plural(count, noun) {
   return `${int(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** "4 s", "3 min", "2 h" since a time in milliseconds. */
-export function ago(ms) {
-  const seconds = Math.max(0, (Date.now() - ms) / 1000);
-  if (seconds < 90) return `${Math.round(seconds)} s ago`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
-  if (seconds < 172800) return `${Math.round(seconds / 3600)} h ago`;
-  return `${Math.round(seconds / 86400)} days ago`;
+/** "4 s", "3 min", "2 h" for a time in milliseconds. */
+export function duration(ms) {
+  const seconds = Math.max(0, ms / 1000);
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} days`;
 }
 
 /** Round numbers that divide [0, high] or [low, high] into about `count` parts. */

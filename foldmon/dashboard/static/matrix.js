@@ -37,7 +37,7 @@ export class Matrix {
     this.plot.style.height = this.plot.style.width = `${side}px`;
     const count = values.length;
     const size = (side - LABEL) / count;
-    const top = largest(values.flat()) || 1;
+    const top = (this.top = largest(values.flat()) || 1);
     const { css } = ramp();
     const gap = size > 8 ? 1 : 0;
     values.forEach((row, i) =>

@@ -5,7 +5,6 @@ import { RunData, largest } from "./data.js";
 import { el, setText, Tooltip } from "./dom.js";
 import { int, num } from "./format.js";
 import { LineChart } from "./linechart.js";
-import { profileTop } from "./profile.js";
 import { STYLE } from "./style.js";
 import { followTheme, ramp, runColours } from "./theme.js";
 
@@ -14,7 +13,7 @@ const POLL_MS = 5000;
 const CHARTS = [
   { value: "phi", lower: "lower", upper: "upper", title: "φ", hint: "mean network folding, 95% interval", marks: true, direct: true },
   { value: "changes", title: "Decision folding", hint: "class changes a path", marks: true, nothing: "The model's output gives no class." },
-  { value: "elsewhere", title: "Elsewhere", hint: "share of a path in a class of neither end", nothing: "The model's output gives no class." },
+  { value: "elsewhere", title: "Elsewhere", hint: "share of a path in a third class", nothing: "The model's output gives no class." },
 ];
 
 export class Page {
@@ -149,12 +148,12 @@ export class Page {
     return this.top || 1;
   }
 
-  profileTop(run) {
+  /** Remember a run's largest values; they change with its rows only. */
+  measureTop(run) {
     if (run.topAt !== run.count + run.version * 1e6) {
       run.topAt = run.count + run.version * 1e6;
-      run.top = { profile: profileTop(run), folding: largest(run.folding), cumulative: largest(run.cumulative) };
+      run.top = { folding: largest(run.folding), cumulative: largest(run.cumulative) };
     }
-    return run.top.profile;
   }
 
   looking() {
@@ -272,8 +271,10 @@ export class Page {
 
   drawAll() {
     const runs = this.shown();
-    for (const run of runs) this.profileTop(run);
+    for (const run of runs) this.measureTop(run);
     this.top = Math.max(0, ...runs.map((run) => run.top[this.measure])) || 1;
+    // That of whole runs, so that the axis stays while one moves through the steps.
+    this.profileTop = Math.max(0, ...runs.map((run) => run.top.cumulative)) * 1.04 || 1;
     for (const chart of this.charts) chart.draw();
     for (const run of runs) this.cards.get(run.name).draw();
     this.drawChips();
@@ -304,6 +305,7 @@ export class Page {
     this.slider.value = String(Math.max(0, steps.indexOf(this.nearestStep(step))));
     this.slider.setAttribute("aria-valuetext", `step ${int(step)}`);
     setText(this.stepText, int(step));
+    this.bar.classList.toggle("latest", this.chosen === null);
     this.latest.setAttribute("aria-pressed", String(this.chosen === null));
   }
 

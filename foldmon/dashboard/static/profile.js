@@ -2,7 +2,6 @@
 
 import { el, Surface } from "./dom.js";
 import { int, num, short, ticks } from "./format.js";
-import { largest } from "./data.js";
 import { rowsHeight } from "./heatmap.js";
 import { line } from "./linechart.js";
 import { ink } from "./theme.js";
@@ -44,8 +43,7 @@ export class Profile {
     if (!ctx || !run.count) return;
     const box = { x0: 8, x1: width - 12, y0: TOP, y1: height - BOTTOM };
     const curves = this.curves();
-    // The extent is that of the whole run, so that the axis stays while one moves through the steps.
-    const top = page.profileTop(run);
+    const top = page.profileTop;
     const x = (value) => box.x0 + (value / top) * (box.x1 - box.x0);
     const row = (box.y1 - box.y0) / run.layers.length;
     this.axis(ctx, box, x, top);
@@ -82,9 +80,9 @@ export class Profile {
     const entries = curves.map(([kind, label, row, why]) =>
       el(
         "span",
-        { class: `key ${kind}`, "--run": page.colour(run), title: why || null },
+        { class: `key ${kind}`, "--run": page.colour(run) },
         el("i", {}),
-        `${label} ${int(run.steps[row])}`,
+        `${label} ${int(run.steps[row])}${why ? `: ${why}` : ""}`,
       ),
     );
     const text = entries.map((entry) => entry.textContent).join(" ");
@@ -123,8 +121,4 @@ export class Profile {
     ]);
     page.tooltip.show(clientX, clientY, `${run.layers[this.layer]}, cumulative`, rows);
   }
-}
-
-export function profileTop(run) {
-  return largest(run.cumulative) * 1.04 || 1;
 }

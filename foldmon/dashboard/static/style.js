@@ -48,6 +48,7 @@ body { margin: 0; background: var(--bg); }
 .controls { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; margin-top: 10px; color: var(--ink2); }
 .stepper { display: flex; flex: 1 1 320px; align-items: center; gap: 10px; }
 .stepper input { flex: 1; min-width: 120px; margin: 0; accent-color: var(--accent); }
+.latest .stepper input { accent-color: var(--ink3); }
 .step-text { min-width: 5.5ch; color: var(--ink); font-weight: 600; }
 .foldmon button[aria-pressed="true"]:not(.chip) { color: var(--ink); background: var(--soft); border-color: var(--ink3); }
 .switch { display: inline-flex; }
