@@ -5,9 +5,10 @@ import { int, num, shorten } from "./format.js";
 import { drawChosen, drawSteps, line, triangle } from "./linechart.js";
 import { ink, ramp } from "./theme.js";
 
-export const NAMES = 148;
-const TOP = 12;
-const BOTTOM = 22;
+const NAMES = 148;
+// Space above the rows (for marks) and below (for steps), in CSS pixels.
+export const TOP = 12;
+export const BOTTOM = 22;
 
 /** Height of the rows of `count` layers, in CSS pixels. */
 export function rowsHeight(count) {

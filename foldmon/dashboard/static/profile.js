@@ -2,12 +2,9 @@
 
 import { el, Surface } from "./dom.js";
 import { int, num, short, ticks } from "./format.js";
-import { rowsHeight } from "./heatmap.js";
+import { BOTTOM, TOP, rowsHeight } from "./heatmap.js";
 import { line } from "./linechart.js";
 import { ink } from "./theme.js";
-
-const TOP = 12;
-const BOTTOM = 22;
 
 export class Profile {
   constructor(page, run) {
