@@ -14,9 +14,9 @@ _IN_TRAINING = re.compile(r"train", re.IGNORECASE)
 
 
 class Best(NamedTuple):
-    """The place of the best probe in the list, and by what it is the best."""
+    """The number of the best probe in the list, and by what it is the best."""
 
-    index: int
+    row: int
     why: str
 
 
@@ -36,9 +36,9 @@ def best_probe(
 
     Example:
         >>> best_probe([{"val_loss": 0.9}, {"val_loss": 0.4}, {"val_loss": 0.6}], [None] * 3)
-        Best(index=1, why='lowest val_loss')
-        >>> best_probe([{}, {}, {}], [0.0, 1.1, 1.4], transient=0.34)
-        Best(index=1, why='least decision folding')
+        Best(row=1, why='lowest val_loss')
+        >>> best_probe([{}, {}, {}], [0.0, 1.1, 1.4])
+        Best(row=1, why='least decision folding')
     """
     if (name := _score(logged)) is not None:
         sign = 1.0 if _LOWER.search(name) else -1.0

@@ -54,7 +54,9 @@ class FoldingPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
         """The tab's name and its script."""
-        return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Folding", disable_reload=True)
+        return base_plugin.FrontendMetadata(
+            es_module_path="/index.js", tab_name="Folding", disable_reload=True
+        )
 
     def get_plugin_apps(self) -> dict[str, Any]:
         """Routes below ``data/plugin/foldmon``."""
@@ -63,8 +65,7 @@ class FoldingPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         routes = {"/runs": self._serve_runs, "/data": self._serve_data, "/probe": self._serve_probe}
         scripts = {f"/{path.name}": _static_file(path) for path in sorted(_STATIC.glob("*.js"))}
         return {
-            route: wrappers.Request.application(answer)
-            for route, answer in {**routes, **scripts}.items()
+            route: wrappers.Request.application(answer) for route, answer in {**routes, **scripts}.items()
         }
 
     def _find(self, finder: Any) -> Any:
@@ -85,7 +86,7 @@ class FoldingPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return _json(request, {"logdir": self._logdir, "runs": runs})
 
     def _serve_data(self, request: Request) -> Response:
-        """The rows of ``run`` that the page lacks; ``complete`` is false where it should ask again at once."""
+        """The rows of ``run`` that the page lacks; not ``complete`` where it should ask again at once."""
         run = self._run(request)
         if run is None:
             return _missing(request, "no such run")
@@ -115,18 +116,19 @@ def _static_file(path: Path) -> Any:
     def serve(request: Request) -> Response:
         from tensorboard.backend import http_util
 
-        return http_util.Respond(request, path.read_text("utf-8"), "text/javascript")
+        answer: Response = http_util.Respond(request, path.read_text("utf-8"), "text/javascript")
+        return answer
 
     return serve
 
 
-def _json(request: Request, value: Any) -> Response:
+def _json(request: Request, value: Any, code: int = 200) -> Response:
     from tensorboard.backend import http_util
 
-    return http_util.Respond(request, json.dumps(value, allow_nan=False), "application/json")
+    text = json.dumps(value, allow_nan=False)
+    answer: Response = http_util.Respond(request, text, "application/json", code=code)
+    return answer
 
 
 def _missing(request: Request, why: str) -> Response:
-    from tensorboard.backend import http_util
-
-    return http_util.Respond(request, json.dumps({"error": why}), "application/json", code=404)
+    return _json(request, {"error": why}, code=404)

@@ -14,13 +14,27 @@ from typing import Any
 from foldmon.dashboard.details import details
 from foldmon.dashboard.find import label_of
 from foldmon.dashboard.journal import Tail
-from foldmon.dashboard.rows import COLUMNS, Record
+from foldmon.dashboard.records import probes_of
+from foldmon.dashboard.rows import COLUMNS, Record, readable
 from foldmon.dashboard.runs import Run
 from foldmon.dashboard.words import summary
 
 _STATIC = Path(__file__).parent / "static"
 # In the order in which one script needs the other.
-_SCRIPTS = ("format", "dom", "theme", "data", "linechart", "heatmap", "profile", "matrix", "card", "style", "page", "report")
+_SCRIPTS = (
+    "format",
+    "dom",
+    "theme",
+    "data",
+    "linechart",
+    "heatmap",
+    "profile",
+    "matrix",
+    "card",
+    "style",
+    "page",
+    "report",
+)
 _MOST_PROBES = 24
 _MOST_VALUES = 200_000
 
@@ -34,8 +48,8 @@ def write_report(
 ) -> list[Path]:
     """Write a report of one run, or of several beside each other.
 
-    Beside ``out`` (``report.html``) come ``report.csv``, one line a probe, and ``report-layers.csv``, one line
-    a probe and layer; with ``figures`` also ``report-phi.png`` and ``report-<run>.png``.
+    Beside ``out`` (``report.html``) come ``report.csv``, one line a probe, and ``report-layers.csv``, one
+    line a probe and layer; with ``figures`` also ``report-phi.png`` and ``report-<run>.png``.
 
     Args:
         journals: the runs' journals, or folders that hold one (``<log_dir>`` or ``<log_dir>/foldmon``).
@@ -71,7 +85,10 @@ def write_report(
     page = Path(out)
     page.parent.mkdir(parents=True, exist_ok=True)
     records = [[line.record for line in Tail(path).read()] for path in paths]
-    probes = {name: probes_of(run) for name, run in zip(names, records, strict=True)}
+    probes = {
+        name: [probe for probe in probes_of(run) if readable(probe)]
+        for name, run in zip(names, records, strict=True)
+    }
     written = [page, page.with_suffix(".csv"), page.with_name(f"{page.stem}-layers.csv")]
     page.write_text(report_html(paths, names), "utf-8")
     _write_csv(written[1], _probe_rows(probes))
@@ -96,25 +113,6 @@ def journal_of(path: str | os.PathLike[str]) -> Path:
     )
 
 
-def probes_of(records: Iterable[Record]) -> list[Record]:
-    """The probes of a journal; what a resumed training measured again stands for what it repeats.
-
-    Example:
-        >>> [p["phi"] for p in probes_of([
-        ...     {"kind": "probe", "step": 1, "phi": 0.1}, {"kind": "probe", "step": 2, "phi": 0.2},
-        ...     {"kind": "start"}, {"kind": "probe", "step": 2, "phi": 0.3}])]
-        [0.1, 0.3]
-    """
-    probes: list[Record] = []
-    for record in records:
-        if record["kind"] != "probe" or "phi" not in record:
-            continue
-        while probes and record["step"] <= probes[-1]["step"]:
-            probes.pop()
-        probes.append(record)
-    return probes
-
-
 def report_html(paths: Sequence[Path], labels: Sequence[str]) -> str:
     """The page of ``write_report``, with its scripts and data inside."""
     runs = [Run(path, f"{i}", label) for i, (path, label) in enumerate(zip(paths, labels, strict=True))]
@@ -126,14 +124,16 @@ def report_html(paths: Sequence[Path], labels: Sequence[str]) -> str:
     }
     title = f"Folding of {', '.join(labels)}"
     said = "".join(
-        f"<h2>{html.escape(run.label)}</h2><p>{html.escape(' '.join(summary(run)))}</p>" for run in runs
+        f"<section><h2>{html.escape(run.label)}</h2><p>{html.escape(' '.join(summary(run)))}</p></section>"
+        for run in runs
     )
     return (
         "<!DOCTYPE html>\n"
         f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_WORDS_STYLE}</style></head><body>"
-        f'<div class="foldmon words"><h1>{html.escape(title)}</h1>{said}</div><div id="foldmon-page"></div>'
+        f'<div class="foldmon words"><h1>{html.escape(title)}</h1><div>{said}</div></div>'
+        '<div id="foldmon-page"></div>'
         f'<script type="application/json" id="foldmon-data">{_inside_script(data)}</script>'
         f'<script type="module">{_script()}\nrenderReport();</script></body></html>\n'
     )
@@ -142,8 +142,10 @@ def report_html(paths: Sequence[Path], labels: Sequence[str]) -> str:
 _WORDS_STYLE = """
 .words { padding-top: 28px !important; padding-bottom: 12px !important; }
 .words h1 { margin: 0 0 10px; font-size: 20px; font-weight: 600; letter-spacing: -0.01em; }
-.words h2 { margin-top: 8px !important; }
-.words p { max-width: 92ch; color: var(--ink2); }
+.words > div {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 10px 36px;
+}
+.words p { max-width: 96ch; color: var(--ink2); }
 """
 
 
@@ -169,7 +171,7 @@ def _details(run: Run) -> list[dict[str, Any]]:
     size = 4 * len(first.get("layers", ())) + len(first.get("class_matrix") or ()) ** 2
     number = max(2, min(_MOST_PROBES, _MOST_VALUES // max(size, 1)))
     wanted = {round(i * (len(rows) - 1) / (number - 1)) for i in range(number)}
-    wanted |= {i for i, row in enumerate(rows) if row.event is not None} | ({best.index} if best else set())
+    wanted |= {i for i, row in enumerate(rows) if row.event is not None} | ({best.row} if best else set())
     records = (run.probe(rows[i].values["seq"]) for i in sorted(wanted))
     return [details(record) for record in records if record is not None]
 
@@ -195,14 +197,21 @@ def _write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def _probe_rows(probes: dict[str, list[Record]]) -> Iterable[list[Any]]:
-    logged = list(dict.fromkeys(name for run in probes.values() for r in run for name in r.get("logged") or {}))
+    logged = list(
+        dict.fromkeys(name for run in probes.values() for r in run for name in r.get("logged") or {})
+    )
     yield ["run", *COLUMNS, "reasons", *logged]
     for label, run in probes.items():
         for record in run:
             event = (record.get("warning") or {}).get("event") or {}
             values = record.get("logged") or {}
             numbers = [get(record) for get in COLUMNS.values()]
-            yield [label, *numbers, "; ".join(event.get("reasons", ())), *(values.get(name) for name in logged)]
+            yield [
+                label,
+                *numbers,
+                "; ".join(event.get("reasons", ())),
+                *(values.get(name) for name in logged),
+            ]
 
 
 _LAYER_COLUMNS = ("units", "folding", "cumulative", "r1", "r2", "dead", "saturated", "nonfinite")

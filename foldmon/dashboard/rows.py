@@ -96,6 +96,14 @@ class Row:
         return np.append(self.folding, missing)[where], np.append(self.cumulative, missing)[where]
 
 
+def readable(record: Record, *, index: int = 0, offset: int = 0) -> Row | None:
+    """The row of a probe's record, None where it lacks what a probe must have."""
+    try:
+        return Row.of(record, index=index, offset=offset)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None
+
+
 def finite(value: Any) -> Any:
     """The value, None for what JSON in a browser cannot hold."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,7 +12,7 @@ import numpy as np
 
 from foldmon.dashboard.best import Best, best_probe
 from foldmon.dashboard.journal import Tail, read_at
-from foldmon.dashboard.rows import COLUMNS, Floats32, Record, Row, Rows, finite
+from foldmon.dashboard.rows import COLUMNS, Floats32, Record, Row, Rows, finite, readable
 
 
 class Run:
@@ -61,9 +61,10 @@ class Run:
             self.end = record
         elif kind == "probe":
             self.end = None
-            try:
-                self.rows.add(Row.of(record, index=self.rows.total, offset=offset))
-            except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            row = readable(record, index=self.rows.total, offset=offset)
+            if row is not None:
+                self.rows.add(row)
+            else:
                 self._malformed += 1
         else:
             self._foreign += 1
@@ -116,7 +117,7 @@ class Run:
                 "folding": _packed([folding for folding, _ in in_order]),
                 "cumulative": _packed([cumulative for _, cumulative in in_order]),
                 "warnings": [_event(row) for row in rows if row.event is not None],
-                "best": None if best is None else {"row": best.index, "why": best.why},
+                "best": None if best is None else {"row": best.row, "why": best.why},
             }
 
     def best(self) -> Best | None:
@@ -140,7 +141,7 @@ class Run:
         if unreadable:
             problems.append(
                 f"{_count(unreadable, 'line')} of the journal cannot be read, the first at byte "
-                f"{self._tail.first_unreadable:,}: a process was killed while writing, or the file is damaged."
+                f"{self._tail.first_unreadable:,}: a process was killed in mid-write, or the file is damaged."
             )
         if self._malformed:
             problems.append(

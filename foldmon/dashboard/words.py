@@ -34,7 +34,9 @@ def _extent(run: Run) -> str:
     exact = [bool(row.values["exact"]) for row in rows]
     how = "exactly" if all(exact) else "in part exactly, in part by sampling" if any(exact) else "by sampling"
     span = f"step {last.step:,}" if len(rows) == 1 else f"steps {rows[0].step:,} to {last.step:,}"
-    return f"{_count(run.rows.total, 'probe')} over {span} measured {_count(len(last.layers), 'layer')} {how}."
+    return (
+        f"{_count(run.rows.total, 'probe')} over {span} measured {_count(len(last.layers), 'layer')} {how}."
+    )
 
 
 def _phi(rows: list[Row]) -> str:
@@ -74,15 +76,20 @@ def _decision(run: Run) -> list[str]:
         return []
     least, last = min(known, key=_changes), known[-1]
     above = _changes(last) / _changes(least) - 1 if _changes(least) else 0.0
-    rise = f", {above:.0%} above it" if above > _FLAT else ", about where it ended" if least is not last else ""
+    rise = (
+        f", {above:.0%} above it" if above > _FLAT else ", about where it ended" if least is not last else ""
+    )
     sentence = (
-        f"The predicted class changed {_changes(known[0]):.2f} times a path at first, {_changes(last):.2f} times "
-        f"at the end and least at step {least.step:,} ({_changes(least):.2f}{rise})."
+        f"The predicted class changed {_changes(known[0]):.2f} times a path at first, {_changes(last):.2f} "
+        f"times at the end and least at step {least.step:,} ({_changes(least):.2f}{rise})."
     )
     best = run.best()
     if best is None or best.why == "least decision folding":
         return [sentence]
-    return [sentence, f"The best probe by your own score ({best.why}) is that of step {rows[best.index].step:,}."]
+    return [
+        sentence,
+        f"The best probe by your own score ({best.why}) is that of step {rows[best.row].step:,}.",
+    ]
 
 
 def _changes(row: Row) -> float:
@@ -94,7 +101,8 @@ def _warnings(rows: list[Row]) -> str:
     if not events:
         return "There was no warning."
     said = "; ".join(
-        f"step {event['step']:,} (severity {event['severity']}): {', '.join(event['reasons'])}" for event in events
+        f"step {event['step']:,} (severity {event['severity']}): {', '.join(event['reasons'])}"
+        for event in events
     )
     return f"{_count(len(events), 'warning')}: {said}."
 
@@ -104,7 +112,11 @@ def _cost(last: Row) -> list[str]:
     if share is None:
         return []
     skipped = last.values["skipped"]
-    left = f"; {_count(skipped, 'probe')} were skipped because the one before was still running" if skipped else ""
+    left = (
+        f"; {_count(skipped, 'probe')} were skipped because the one before was still running"
+        if skipped
+        else ""
+    )
     return [f"Measuring cost {share:.2%} of the training time{left}."]
 
 

@@ -28,7 +28,9 @@ def dump(url: str, *, milliseconds: int = 8000, size: str = "1440,1000", dark: b
     return _run(url, "--dump-dom", milliseconds=milliseconds, size=size, dark=dark)
 
 
-def shoot(url: str, to: Path, *, milliseconds: int = 8000, size: str = "1440,1000", dark: bool = False) -> None:
+def shoot(
+    url: str, to: Path, *, milliseconds: int = 8000, size: str = "1440,1000", dark: bool = False
+) -> None:
     """A picture of the page."""
     _run(url, f"--screenshot={to}", milliseconds=milliseconds, size=size, dark=dark)
 
@@ -36,12 +38,14 @@ def shoot(url: str, to: Path, *, milliseconds: int = 8000, size: str = "1440,100
 def _run(url: str, what: str, *, milliseconds: int, size: str, dark: bool) -> str:
     assert CHROMIUM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        theme = ["--blink-settings=preferredColorScheme=0"] if dark else ["--blink-settings=preferredColorScheme=1"]
+        theme = (
+            ["--blink-settings=preferredColorScheme=0"]
+            if dark
+            else ["--blink-settings=preferredColorScheme=1"]
+        )
+        page = (f"--window-size={size}", f"--virtual-time-budget={milliseconds}")
         done = subprocess.run(
-            [
-                CHROMIUM, *_FLAGS, *theme, f"--user-data-dir={profile}", f"--window-size={size}",
-                f"--virtual-time-budget={milliseconds}", what, url,
-            ],  # fmt: skip
+            [CHROMIUM, *_FLAGS, *theme, f"--user-data-dir={profile}", *page, what, url],
             capture_output=True,
             text=True,
             timeout=120,

@@ -56,8 +56,12 @@ def training(
     for i in range(probes):
         t = i / max(probes - 1, 1)
         rise = 1 - np.exp(-4 * t)
-        level = 0.07 * np.exp(-60 * t) + plateau * (0.15 + 0.85 * rise) * (1 + memorises * 2 * max(0, t - 0.4))
-        folding = np.abs(level * depth**1.4 * (1 + texture + noise[i]) + rng.normal(0, 0.0012, layers) * depth)
+        level = 0.07 * np.exp(-60 * t) + plateau * (0.15 + 0.85 * rise) * (
+            1 + memorises * 2 * max(0, t - 0.4)
+        )
+        folding = np.abs(
+            level * depth**1.4 * (1 + texture + noise[i]) + rng.normal(0, 0.0012, layers) * depth
+        )
         cumulative = np.cumsum(folding) / np.arange(1, layers + 1) * (1 + 0.3 * depth)
         r2 = rng.integers(40, 60, _PAIRS)
         chi = np.clip(rng.normal(cumulative[-1], 0.35 * cumulative[-1], _PAIRS), 0, 0.9)

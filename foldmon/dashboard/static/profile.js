@@ -74,7 +74,7 @@ export class Profile {
 
   say(curves) {
     const { run, page } = this;
-    const entries = curves.map(([kind, label, row, why]) =>
+    const entries = [curves.at(-1), ...curves.slice(0, -1)].map(([kind, label, row, why]) =>
       el(
         "span",
         { class: `key ${kind}`, "--run": page.colour(run) },

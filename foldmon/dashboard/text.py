@@ -1,0 +1,49 @@
+"""Pictures made of characters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+_RISING = "▁▂▃▄▅▆▇█"
+_PARTS = " ▏▎▍▌▋▊▉"
+
+
+def sparkline(values: Sequence[float | None], width: int) -> str:
+    """The values from 0 to their largest, the latest at the right; a space where one is missing.
+
+    Args:
+        values: in order of time.
+        width: characters at most; more values than that are averaged in groups.
+
+    Example:
+        >>> sparkline([0.0, 1.0, None, 2.0], 10)
+        '▁▅ █'
+    """
+    groups = _grouped(values, width)
+    top = max((value for value in groups if value is not None), default=0.0) or 1.0
+    return "".join(
+        " " if value is None else _RISING[min(int(max(value, 0.0) / top * 8), 7)] for value in groups
+    )
+
+
+def bar(value: float, top: float, width: int) -> str:
+    """A bar of ``width`` characters, filled by the share value / top in eighths of a character.
+
+    Example:
+        >>> bar(0.5, 1.0, 3)
+        '█▌ '
+    """
+    share = value / top if top > 0 and math.isfinite(value) else 0.0
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    full, part = divmod(eighths, 8)
+    return ("█" * full + (_PARTS[part] if part else "")).ljust(width)
+
+
+def _grouped(values: Sequence[float | None], width: int) -> list[float | None]:
+    size = max(1, math.ceil(len(values) / max(width, 1)))
+    groups: list[float | None] = []
+    for begin in range(0, len(values), size):
+        known = [v for v in values[begin : begin + size] if v is not None and math.isfinite(v)]
+        groups.append(sum(known) / len(known) if known else None)
+    return groups
