@@ -12,6 +12,8 @@ _LOWER = re.compile(r"loss|err|perplexity|ppl|mse|mae|nll", re.IGNORECASE)
 _HELD_OUT = re.compile(r"val|test|eval|held", re.IGNORECASE)
 _IN_TRAINING = re.compile(r"train", re.IGNORECASE)
 
+_TRANSIENT = 0.1
+
 
 class Best(NamedTuple):
     """The number of the best probe in the list, and by what it is the best."""
@@ -20,9 +22,7 @@ class Best(NamedTuple):
     why: str
 
 
-def best_probe(
-    logged: Sequence[dict[str, float]], changes: Sequence[Any], *, transient: float = 0.1
-) -> Best | None:
+def best_probe(logged: Sequence[dict[str, float]], changes: Sequence[Any]) -> Best | None:
     """The best probe by the user's own held-out score, else by decision folding.
 
     A score is recognised by its name (``val_accuracy``, ``test/loss``, ...). Without one, the probe with the
@@ -32,7 +32,6 @@ def best_probe(
     Args:
         logged: what the user logged, a mapping a probe.
         changes: mean class changes a path, a number or None a probe.
-        transient: share of the probes left out at the start of decision folding.
 
     Example:
         >>> best_probe([{"val_loss": 0.9}, {"val_loss": 0.4}, {"val_loss": 0.6}], [None] * 3)
@@ -46,7 +45,7 @@ def best_probe(
         scores = [score if math.isfinite(score) else math.inf for score in scores]
         index = min(range(len(scores)), key=scores.__getitem__)
         return Best(index, f"{'lowest' if sign > 0 else 'highest'} {name}")
-    later = range(math.ceil(transient * len(changes)), len(changes))
+    later = range(math.ceil(_TRANSIENT * len(changes)), len(changes))
     known = [index for index in later if changes[index] is not None]
     if not known:
         return None

@@ -91,6 +91,8 @@ def _lines(run: Run, out: TextIO, interval: float, once: bool) -> int:
     shown, said = -1, False
     while True:
         run.refresh()
+        if run.rows.total <= shown:
+            shown = -1  # another journal took its place
         for row in run.rows.kept:
             if row.index > shown:
                 shown = row.index

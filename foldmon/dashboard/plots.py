@@ -66,7 +66,7 @@ def plot_history(records: Iterable[Record], *, title: str | None = None) -> Figu
     _heat_map(figure, axes[1, 0], rows)
     _profile(axes[1, 1], rows)
     if title is not None:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="semibold")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure
 
 
@@ -128,6 +128,7 @@ def _finish(axes: Axes, title: str, rows: list[Row]) -> None:
     for row in rows:
         if row.event is not None:
             axes.axvline(row.event["step"], color=_WARN, lw=1, ls=":")
+    axes.margins(x=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step", fontsize=8)
     _quieten(axes, title)
@@ -161,9 +162,8 @@ def _heat_map(figure: Figure, axes: Axes, rows: list[Row]) -> None:
 
 def _profile(axes: Axes, rows: list[Row]) -> None:
     layers = rows[-1].layers
-    curves: list[tuple[Row, str, dict[str, Any]]] = [
-        (rows[0], "start", {"color": _QUIET, "ls": "--", "lw": 1.0})
-    ]
+    begin: dict[str, Any] = {"color": _QUIET, "ls": "--", "lw": 1.0}
+    curves = [(rows[0], "start", begin)]
     best = best_probe([row.logged for row in rows], [row.values["changes"] for row in rows])
     if best is not None:
         curves.append((rows[best.row], f"best ({best.why})", {"color": "#1c2126", "lw": 1.0}))

@@ -84,11 +84,7 @@ def write_report(
     names = list(labels) if labels is not None else _labels(paths)
     page = Path(out)
     page.parent.mkdir(parents=True, exist_ok=True)
-    records = [[line.record for line in Tail(path).read()] for path in paths]
-    probes = {
-        name: [probe for probe in probes_of(run) if readable(probe)]
-        for name, run in zip(names, records, strict=True)
-    }
+    probes = {name: _probes(path) for name, path in zip(names, paths, strict=True)}
     written = [page, page.with_suffix(".csv"), page.with_name(f"{page.stem}-layers.csv")]
     page.write_text(report_html(paths, names), "utf-8")
     _write_csv(written[1], _probe_rows(probes))
@@ -96,6 +92,11 @@ def write_report(
     if figures:
         written += _write_figures(page, probes)
     return written
+
+
+def _probes(path: Path) -> list[Record]:
+    probes = probes_of(line.record for line in Tail(path).read())
+    return [probe for probe in probes if readable(probe) is not None]
 
 
 def journal_of(path: str | os.PathLike[str]) -> Path:
