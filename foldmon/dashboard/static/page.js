@@ -83,14 +83,20 @@ export class Page {
     try {
       const [{ runs, logdir }, listed] = [await this.source.runs(), await this.source.listed()];
       this.adopt(runs, listed, logdir);
-      await Promise.all([...this.runs.values()].map((run) => this.read(run)));
+      // Two at a time: the server reads one journal while the other's answer is on its way.
+      const waiting = [...this.runs.values()];
+      const reader = async () => {
+        for (let run = waiting.shift(); run; run = waiting.shift()) await this.read(run);
+      };
+      await Promise.all([reader(), reader()]);
       this.say(runs.length ? null : nothingFound(logdir));
     } catch (error) {
       this.say(`The data does not arrive (${error.message}). Trying again every ${POLL_MS / 1000} seconds.`);
     } finally {
       this.loading = false;
       this.invalidate();
-      document.documentElement.dataset.loaded = String(Math.round(performance.now()));
+      // After the drawing that was just asked for.
+      requestAnimationFrame(() => (document.documentElement.dataset.loaded = String(Math.round(performance.now()))));
     }
   }
 
