@@ -138,7 +138,7 @@ class Run:
             return [self._failed]
         problems = []
         unreadable = self._tail.unreadable
-        if unreadable:
+        if unreadable and (self.rows.kept or self.start is not None):
             problems.append(
                 f"{_count(unreadable, 'line')} of the journal cannot be read, the first at byte "
                 f"{self._tail.first_unreadable:,}: a process was killed in mid-write, or the file is damaged."

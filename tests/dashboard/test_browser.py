@@ -123,7 +123,7 @@ def test_hovering_gives_values_and_the_warnings_reasons(page, runs):
     page.wait_for("!document.querySelector('.tooltip').hidden")
     text = _text(page, ".tooltip")
     assert f"step {warning['step']:,}" in text
-    assert f"{warning['phi']:.3g}"[:5] in text
+    assert f"{warning['phi']:.4f}" in text
     assert warning["warning"]["event"]["reasons"][0] in text
     page.move(1, 1)
     page.wait_for("document.querySelector('.tooltip').hidden")

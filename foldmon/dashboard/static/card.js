@@ -1,7 +1,7 @@
 // Everything of one run: what was measured, its warnings, and its three pictures.
 
 import { el, setText } from "./dom.js";
-import { duration, int, num, percent, plural } from "./format.js";
+import { duration, fold, int, num, percent, plural } from "./format.js";
 import { HeatMap } from "./heatmap.js";
 import { Matrix } from "./matrix.js";
 import { Profile } from "./profile.js";
@@ -80,8 +80,8 @@ export class Card {
     this.said = key;
     this.headline.replaceChildren(
       el("span", { class: "symbol" }, "φ"),
-      el("b", { class: "phi", "data-value": phi }, num(phi)),
-      low === null ? "" : el("span", { class: "interval", "data-low": low, "data-high": high }, ` [${num(low)}, ${num(high)}]`),
+      el("b", { class: "phi", "data-value": phi }, fold(phi)),
+      low === null ? "" : el("span", { class: "interval", "data-low": low, "data-high": high }, ` [${fold(low)}, ${fold(high)}]`),
       el("span", { class: "at" }, " at step ", el("b", { class: "step", "data-value": run.steps[row] }, int(run.steps[row]))),
     );
   }
@@ -174,7 +174,7 @@ export class Card {
     const row = this.run.columns.seq.indexOf(this.probe.seq);
     const other = this.probe.seq !== this.wanted && row >= 0 ? `, step ${int(this.run.steps[row])}` : "";
     this.matrix.draw(this.probe);
-    const top = this.probe.class_matrix ? `, 0 to ${num(this.matrix.top)}` : "";
+    const top = this.probe.class_matrix ? `, 0 to ${fold(this.matrix.top)}` : "";
     setText(this.matrixTitle, `Class pairs${top}${other}`);
     this.table();
   }
@@ -184,7 +184,7 @@ export class Card {
     if (!this.numbers.open || !probe) return;
     const best = run.best?.row;
     const heads = ["", "layer", "units", "folding", "cumulative", "at start", best === undefined ? null : "at best", "lowest piece", "highest piece"];
-    const cell = (value, kind) => el("td", { "data-value": value, class: kind }, value === null ? "–" : num(value));
+    const cell = (value, kind) => el("td", { "data-value": value, class: kind }, fold(value));
     const first = new Map(run.layers.map((name, i) => [name, i]));
     const rows = probe.layers.map((name, i) =>
       el(

@@ -10,6 +10,11 @@ export function num(value) {
   return String(Number(value.toPrecision(size < 0.1 ? 3 : 4)));
 }
 
+/** A folding value: four decimals, so that values in a row line up. */
+export function fold(value) {
+  return Math.abs(value) >= 5e-4 ? value.toFixed(4) : num(value);
+}
+
 export function int(value) {
   return value === null || value === undefined ? "–" : Math.round(value).toLocaleString("en-US");
 }

@@ -1,7 +1,7 @@
 // Layer x step of one run: the input's side at the top, the output's at the bottom.
 
 import { el, Surface } from "./dom.js";
-import { int, num, shorten } from "./format.js";
+import { fold, int, shorten } from "./format.js";
 import { drawChosen, drawSteps, line, triangle } from "./linechart.js";
 import { ink, ramp } from "./theme.js";
 
@@ -162,7 +162,7 @@ export class HeatMap {
       [clientX, clientY] = [box.left + this.layout().x(page.cursor), box.top + 20];
     }
     const row = run.rowAt(page.cursor);
-    const value = (name) => num(run.slice(name, row)[this.layer]);
+    const value = (name) => fold(run.slice(name, row)[this.layer]);
     page.tooltip.show(clientX, clientY, `${run.layers[this.layer]}`, [
       [null, "step", int(run.steps[row])],
       [null, "folding of the layer", value("folding")],

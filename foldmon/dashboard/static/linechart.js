@@ -1,10 +1,12 @@
 // One number of every shown run over the steps, with its interval and the warnings.
 
 import { el, Surface } from "./dom.js";
-import { int, num, short, ticks } from "./format.js";
+import { fold, int, short, ticks } from "./format.js";
 import { largest } from "./data.js";
 import { ink } from "./theme.js";
 
+// From so many runs on, lines are thinner and intervals fainter.
+const MANY = 6;
 const PAD = { left: 46, top: 10, bottom: 22 };
 
 export class LineChart {
@@ -60,12 +62,13 @@ export class LineChart {
     const at = this.layout();
     const ctx = this.base.begin(at.width, at.height);
     if (!ctx) return;
+    this.crowded = runs.length > MANY;
     this.axes(ctx, at);
     for (const run of runs) this.band(ctx, at, run);
     for (const run of runs) this.line(ctx, at, run);
     if (this.spec.marks) for (const run of runs) this.marks(ctx, at, run);
     if (this.spec.direct) this.labels(ctx, at, runs);
-    const said = runs.map((run) => `${run.label} ${num(run.value(value, run.count - 1))}`).join(", ");
+    const said = runs.map((run) => `${run.label} ${fold(run.value(value, run.count - 1))}`).join(", ");
     this.plot.setAttribute("aria-label", `${this.spec.title} over steps; latest: ${said}. Arrow keys read values.`);
     this.drawOverlay();
   }
@@ -96,7 +99,7 @@ export class LineChart {
     for (const i of known) ctx.lineTo(at.x(steps[i]), at.y(high[i]));
     for (const i of known.reverse()) ctx.lineTo(at.x(steps[i]), at.y(low[i]));
     ctx.fillStyle = this.page.colour(run);
-    ctx.globalAlpha = 0.16;
+    ctx.globalAlpha = (this.crowded ? 0.08 : 0.16) * this.page.weight(run);
     ctx.fill();
     ctx.globalAlpha = 1;
   }
@@ -114,9 +117,11 @@ export class LineChart {
       }
     });
     ctx.strokeStyle = this.page.colour(run);
-    ctx.lineWidth = 1.6;
+    ctx.lineWidth = this.crowded ? 1.2 : 1.6;
     ctx.lineJoin = "round";
+    ctx.globalAlpha = this.page.weight(run);
     ctx.stroke();
+    ctx.globalAlpha = 1;
     if (run.count === 1) dot(ctx, at.x(run.steps[0]), at.y(values[0]), 3, this.page.colour(run));
   }
 
@@ -154,16 +159,17 @@ export class LineChart {
       const start = at.box.x1 + 16;
       ctx.strokeStyle = this.page.colour(run);
       ctx.lineWidth = 1;
-      ctx.globalAlpha = 0.7;
+      ctx.globalAlpha = 0.7 * this.page.weight(run);
       ctx.beginPath();
       ctx.moveTo(x, y);
       ctx.lineTo(Math.max(x, at.box.x1), y);
       ctx.lineTo(start - 3, shift);
       ctx.stroke();
-      ctx.globalAlpha = 1;
+      ctx.globalAlpha = Math.max(this.page.weight(run), 0.45);
       ctx.fillStyle = ink("ink2");
       ctx.fillText(fitted(ctx, run.label, at.width - start - 2), start, shift + 0.5);
     }
+    ctx.globalAlpha = 1;
   }
 
   drawOverlay() {
@@ -201,8 +207,8 @@ export class LineChart {
     for (const run of this.runs()) {
       const row = run.rowAt(page.cursor);
       const [low, high] = [run.value(spec.lower, row), run.value(spec.upper, row)];
-      const interval = low === null || high === null ? "" : `  [${num(low)}, ${num(high)}]`;
-      rows.push([page.colour(run), run.label, `${num(run.value(spec.value, row))}${interval}`]);
+      const interval = low === null || high === null ? "" : `  [${fold(low)}, ${fold(high)}]`;
+      rows.push([page.colour(run), run.label, `${fold(run.value(spec.value, row))}${interval}`]);
     }
     if (spec.marks) rows.push(...page.warningsNear(this.layout()));
     page.tooltip.show(clientX, clientY, `step ${int(page.cursor)}`, rows);

@@ -1,7 +1,7 @@
 // Folding by pair of classes, of one probe of a run.
 
 import { el, Surface } from "./dom.js";
-import { num, shorten } from "./format.js";
+import { fold, shorten } from "./format.js";
 import { largest } from "./data.js";
 import { ink, ramp } from "./theme.js";
 
@@ -49,7 +49,7 @@ export class Matrix {
     this.labels(ctx, probe.class_names, size);
     this.plot.setAttribute(
       "aria-label",
-      `${this.run.label}: mean folding by pair of classes, ${count} classes, largest ${num(top)}. Arrow keys read values.`,
+      `${this.run.label}: mean folding by pair of classes, ${count} classes, largest ${fold(top)}. Arrow keys read values.`,
     );
   }
 
@@ -91,7 +91,7 @@ export class Matrix {
     const [i, j] = this.cell;
     const { class_names: names, class_matrix: values } = this.probe;
     const value = values[i]?.[j];
-    const said = value === null || value === undefined ? "no path" : num(value);
+    const said = value === null || value === undefined ? "no path" : fold(value);
     this.page.tooltip.show(clientX, clientY, `${names[i]} – ${names[j]}`, [[null, "mean folding", said]]);
   }
 }

@@ -3,7 +3,7 @@
 import { Card } from "./card.js";
 import { RunData, largest } from "./data.js";
 import { el, setText, Tooltip } from "./dom.js";
-import { int, num } from "./format.js";
+import { fold, int, num } from "./format.js";
 import { LineChart } from "./linechart.js";
 import { STYLE } from "./style.js";
 import { followTheme, ramp, runColours } from "./theme.js";
@@ -12,8 +12,8 @@ const POLL_MS = 5000;
 
 const CHARTS = [
   { value: "phi", lower: "lower", upper: "upper", title: "φ", hint: "mean network folding, 95% interval", marks: true, direct: true },
-  { value: "changes", title: "Decision folding", hint: "class changes a path", marks: true, nothing: "The model's output gives no class." },
-  { value: "elsewhere", title: "Elsewhere", hint: "share of a path in a third class", nothing: "The model's output gives no class." },
+  { value: "changes", title: "Class changes", hint: "a path: decision folding", marks: true, nothing: "The model's output gives no class." },
+  { value: "elsewhere", title: "Third class", hint: "share of a path in neither end’s", nothing: "The model's output gives no class." },
 ];
 
 export class Page {
@@ -26,6 +26,7 @@ export class Page {
     this.colours = new Map();
     this.cursor = null;
     this.chosen = null;
+    this.pointed = null;
     this.measure = "folding";
     this.tooltip = new Tooltip();
     this.charts = CHARTS.map((spec) => new LineChart(this, spec));
@@ -140,6 +141,18 @@ export class Page {
 
   colour(run) {
     return this.colours.get(run.name) ?? "#888888";
+  }
+
+  /** How strongly to draw a run: faintly while another one's name is pointed at. */
+  weight(run) {
+    return this.pointed === null || this.pointed === run.name ? 1 : 0.15;
+  }
+
+  /** Bring out one run in the charts; null for all alike. */
+  point(name) {
+    if (this.pointed === name) return;
+    this.pointed = name;
+    for (const chart of this.charts) chart.draw();
   }
 
   /** First and last step of the shown runs. */
@@ -268,11 +281,9 @@ export class Page {
   }
 
   draw() {
-    const begun = performance.now();
     if (this.dirty) this.drawAll();
     else if (this.moved) this.drawMoved();
     this.dirty = this.moved = false;
-    this.lastDraw = performance.now() - begun;
   }
 
   drawAll() {
@@ -329,15 +340,26 @@ export class Page {
       chip.style.setProperty("--run", this.colour(run));
       const level = run.value("level", run.count - 1) ?? 0;
       chip.dataset.level = String(level);
-      setText(chip.lastChild, run.count ? num(run.value("phi", run.count - 1)) : run.state);
+      setText(chip.lastChild, run.count ? fold(run.value("phi", run.count - 1)) : run.state);
     });
   }
 
   chip(name) {
     const title = "Click to show or hide; double-click to show this run alone";
+    const [out, all] = [() => this.point(name), () => this.point(null)];
     return el(
       "button",
-      { type: "button", class: "chip", title, onclick: () => this.toggle(name, false), ondblclick: () => this.toggle(name, true) },
+      {
+        type: "button",
+        class: "chip",
+        title,
+        onclick: () => this.toggle(name, false),
+        ondblclick: () => this.toggle(name, true),
+        onpointerenter: out,
+        onfocus: out,
+        onpointerleave: all,
+        onblur: all,
+      },
       el("i", { class: "swatch" }),
       el("span", {}, this.runs.get(name).label),
       el("b", {}),

@@ -1,7 +1,7 @@
 // The depth profile of one run: cumulative folding by layer at the chosen step, the start and the best.
 
 import { el, Surface } from "./dom.js";
-import { int, num, short, ticks } from "./format.js";
+import { fold, int, short, ticks } from "./format.js";
 import { BOTTOM, TOP, rowsHeight } from "./heatmap.js";
 import { line } from "./linechart.js";
 import { ink } from "./theme.js";
@@ -114,7 +114,7 @@ export class Profile {
     const rows = this.curves().map(([kind, label, row, why]) => [
       kind === "chosen" ? page.colour(run) : null,
       `${label}, step ${int(run.steps[row])}${why ? ` (${why})` : ""}`,
-      num(run.slice("cumulative", row)[this.layer]),
+      fold(run.slice("cumulative", row)[this.layer]),
     ]);
     page.tooltip.show(clientX, clientY, `${run.layers[this.layer]}, cumulative`, rows);
   }
