@@ -31,6 +31,7 @@ _SCRIPTS = (
     "profile",
     "matrix",
     "card",
+    "controls",
     "style",
     "page",
     "report",

@@ -44,7 +44,7 @@ def main(folder: str | Path = Path(__file__).parent / "screenshots") -> None:
             ("light", "two", "light", "page.choose(null)"),
             ("dark", "two", "dark", "page.setMeasure('cumulative')"),
             ("warning", "two", "light", _HOVER_WARNING),
-            ("many-runs", "many", "light", "page.point('sgd/foldmon')"),
+            ("many-runs", "many", "light", "page.point('dropout 0.1/foldmon')"),
             ("empty", "empty", "light", "page.choose(null)"),
         ):
             with tensorboard(logs / group, Path(scratch) / "tensorboard") as server:

@@ -6,6 +6,8 @@ import time
 import pytest
 
 from foldmon.dashboard.report import write_report
+from foldmon.demo import run as run_demo
+from foldmon.exporters.journal import read_journal
 from foldmon.exporters.tensorboard import TensorBoardExporter
 from tests.dashboard import journals
 from tests.dashboard.browser import CHROMIUM, Browser
@@ -30,7 +32,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Records of the runs by TensorBoard's names, under a logdir."""
+    """Records of the runs by TensorBoard's names, under a logdir: invented ones and those of the demo."""
     root = tmp_path_factory.mktemp("logs")
     made = {
         "clean/foldmon": journals.training(60, 12, seed=1),
@@ -40,6 +42,11 @@ def runs(tmp_path_factory):
     }
     for name, records in made.items():
         journals.write(root / name / "journal.jsonl", records)
+    run_demo(root / "demo", epochs=2, mlflow=False, quiet=True)
+    for path in (root / "demo").glob("*/foldmon/journal.jsonl"):
+        made[path.parent.relative_to(root).as_posix()] = [
+            record for record in read_journal(path) if record["kind"] != "end"
+        ]
     (root / "empty" / "foldmon").mkdir(parents=True)
     (root / "empty" / "foldmon" / "journal.jsonl").write_text("")
     return root, made

@@ -36,7 +36,10 @@ export class LineChart {
   }
 
   runs() {
-    return this.page.shown().filter((run) => run.count && (run.columns[this.spec.value] ?? []).some(Number.isFinite));
+    const has = (run) => run.count && (run.columns[this.spec.value] ?? []).some(Number.isFinite);
+    // The one that is pointed at comes last and so on top.
+    const late = (run) => Number(run.name === this.page.pointed);
+    return this.page.shown().filter(has).sort((a, b) => late(a) - late(b));
   }
 
   layout() {

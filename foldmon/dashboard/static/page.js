@@ -1,19 +1,20 @@
 // The page: its runs, the step under the cursor and the chosen one, and when to draw what.
 
 import { Card } from "./card.js";
+import { Controls } from "./controls.js";
 import { RunData, largest } from "./data.js";
 import { el, setText, Tooltip } from "./dom.js";
-import { fold, int, num } from "./format.js";
+import { int } from "./format.js";
 import { LineChart } from "./linechart.js";
 import { STYLE } from "./style.js";
-import { followTheme, ramp, runColours } from "./theme.js";
+import { followTheme, runColours } from "./theme.js";
 
 const POLL_MS = 5000;
 
 const CHARTS = [
   { value: "phi", lower: "lower", upper: "upper", title: "φ", hint: "mean network folding, 95% interval", marks: true, direct: true },
-  { value: "changes", title: "Class changes", hint: "a path: decision folding", marks: true, nothing: "The model's output gives no class." },
-  { value: "elsewhere", title: "Third class", hint: "share of a path in neither end’s", nothing: "The model's output gives no class." },
+  { value: "changes", title: "Class changes", hint: "a path, on average", marks: true, nothing: "The model's output gives no class." },
+  { value: "elsewhere", title: "Third class", hint: "share of a path", nothing: "The model's output gives no class." },
 ];
 
 export class Page {
@@ -37,33 +38,12 @@ export class Page {
 
   build(root) {
     document.head.append(el("style", {}, STYLE));
-    this.chips = el("div", { class: "chips", role: "group", "aria-label": "Runs shown" });
-    this.slider = el("input", { type: "range", min: "0", max: "0", value: "0", "aria-label": "Step" });
-    this.slider.addEventListener("input", () => this.slide());
-    this.stepText = el("output", { class: "step-text" });
-    this.latest = el("button", { type: "button", onclick: () => this.choose(null) }, "Latest");
-    this.measures = ["folding", "cumulative"].map((name) =>
-      el("button", { type: "button", onclick: () => this.setMeasure(name) }, name === "folding" ? "Each layer" : "Cumulative"),
-    );
-    this.scaleBar = el("span", { class: "scale" }, el("b", {}, "0"), el("i", {}), el("b", {}));
+    this.controls = new Controls(this);
     this.message = el("p", { class: "message", role: "alert", hidden: true });
     this.overview = el("div", { class: "overview" }, ...this.charts.map((chart) => chart.node));
     this.list = el("div", { class: "runs" });
-    this.bar = el(
-      "div",
-      { class: "bar" },
-      this.chips,
-      el(
-        "div",
-        { class: "controls" },
-        el("label", { class: "stepper" }, "Step ", this.slider, this.stepText),
-        this.latest,
-        el("span", { class: "switch", role: "group", "aria-label": "Heat map shows" }, ...this.measures),
-        this.scaleBar,
-      ),
-    );
-    root.replaceChildren(el("main", { class: "foldmon" }, this.message, this.bar, this.overview, this.list), this.tooltip.box);
-    this.setMeasure("folding");
+    const parts = [this.message, this.controls.node, this.overview, this.list];
+    root.replaceChildren(el("main", { class: "foldmon" }, ...parts), this.tooltip.box);
   }
 
   // Data
@@ -83,7 +63,7 @@ export class Page {
     this.loading = true;
     try {
       const [{ runs, logdir }, listed] = [await this.source.runs(), await this.source.listed()];
-      this.adopt(runs, listed, logdir);
+      this.adopt(runs, listed);
       // Two at a time: the server reads one journal while the other's answer is on its way.
       const waiting = [...this.runs.values()];
       const reader = async () => {
@@ -114,7 +94,6 @@ export class Page {
       this.cards.delete(name);
     }
     this.colours = runColours(names, listed);
-    this.drawChips();
     const nodes = names.filter((name) => !this.hidden.has(name)).map((name) => this.cards.get(name).node);
     if (nodes.some((node, i) => this.list.children[i] !== node) || nodes.length !== this.list.children.length) {
       this.list.replaceChildren(...nodes);
@@ -231,12 +210,6 @@ export class Page {
     this.request();
   }
 
-  slide() {
-    const steps = this.steps();
-    const place = Number(this.slider.value);
-    this.choose(place >= steps.length - 1 ? null : steps[place]);
-  }
-
   /** Arrow keys, Home, End, Enter and Escape on a chart. */
   stepKey(event, chart, run) {
     const steps = this.steps(run);
@@ -252,7 +225,6 @@ export class Page {
 
   setMeasure(name) {
     this.measure = name;
-    this.measures.forEach((button, i) => button.setAttribute("aria-pressed", String((i === 0) === (name === "folding"))));
     this.invalidate();
   }
 
@@ -262,7 +234,6 @@ export class Page {
       this.hidden = new Set(alone ? [] : [...this.runs.keys()].filter((other) => other !== name));
     } else if (!this.hidden.delete(name)) this.hidden.add(name);
     this.list.replaceChildren(...this.shown().map((run) => this.cards.get(run.name).node));
-    this.drawChips();
     this.invalidate();
   }
 
@@ -292,16 +263,11 @@ export class Page {
     this.top = Math.max(0, ...runs.map((run) => run.top[this.measure])) || 1;
     // That of whole runs, so that the axis stays while one moves through the steps.
     this.profileTop = Math.max(0, ...runs.map((run) => run.top.cumulative)) * 1.04 || 1;
-    for (const chart of this.charts) chart.draw();
-    for (const run of runs) this.cards.get(run.name).draw();
-    this.drawChips();
-    this.drawControls();
-    const { css } = ramp();
-    this.scaleBar.children[1].style.background = `linear-gradient(90deg, ${css.filter((_, i) => i % 32 === 0).join(", ")}, ${css[255]})`;
-    setText(this.scaleBar.lastChild, num(this.top));
     const any = runs.some((run) => run.count);
     this.overview.hidden = !any;
-    this.bar.querySelector(".controls").hidden = !any;
+    for (const chart of this.charts) chart.draw();
+    for (const run of runs) this.cards.get(run.name).draw();
+    this.controls.draw(this.top, any);
   }
 
   drawMoved() {
@@ -311,59 +277,7 @@ export class Page {
       card.heat.drawOverlay();
       card.follow();
     }
-    this.drawControls();
-  }
-
-  drawControls() {
-    const steps = this.steps();
-    const last = steps.length - 1;
-    const step = this.looking() ?? steps[last] ?? 0;
-    this.slider.max = String(Math.max(0, last));
-    this.slider.value = String(Math.max(0, steps.indexOf(this.nearestStep(step))));
-    this.slider.setAttribute("aria-valuetext", `step ${int(step)}`);
-    setText(this.stepText, int(step));
-    this.bar.classList.toggle("latest", this.chosen === null);
-    this.latest.setAttribute("aria-pressed", String(this.chosen === null));
-  }
-
-  drawChips() {
-    const names = [...this.runs.keys()];
-    const key = names.map((name) => `${name}|${this.runs.get(name).label}`).join("\n");
-    if (this.chipsKey !== key) {
-      this.chipsKey = key;
-      this.chips.replaceChildren(...names.map((name) => this.chip(name)));
-    }
-    names.forEach((name, i) => {
-      const chip = this.chips.children[i];
-      const run = this.runs.get(name);
-      chip.setAttribute("aria-pressed", String(!this.hidden.has(name)));
-      chip.style.setProperty("--run", this.colour(run));
-      const level = run.value("level", run.count - 1) ?? 0;
-      chip.dataset.level = String(level);
-      setText(chip.lastChild, run.count ? fold(run.value("phi", run.count - 1)) : run.state);
-    });
-  }
-
-  chip(name) {
-    const title = "Click to show or hide; double-click to show this run alone";
-    const [out, all] = [() => this.point(name), () => this.point(null)];
-    return el(
-      "button",
-      {
-        type: "button",
-        class: "chip",
-        title,
-        onclick: () => this.toggle(name, false),
-        ondblclick: () => this.toggle(name, true),
-        onpointerenter: out,
-        onfocus: out,
-        onpointerleave: all,
-        onblur: all,
-      },
-      el("i", { class: "swatch" }),
-      el("span", {}, this.runs.get(name).label),
-      el("b", {}),
-    );
+    this.controls.drawStep();
   }
 }
 
