@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
+import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tensorboard.plugins import base_plugin
 
+from foldmon.dashboard.details import details
+from foldmon.dashboard.find import find_journals, label_of
+from foldmon.dashboard.runs import Run
+
 if TYPE_CHECKING:
     from werkzeug import Request, Response
 
-logger = logging.getLogger("foldmon")
-
 _STATIC = Path(__file__).parent / "static"
-
-
-class FoldingLoader(base_plugin.TBLoader):  # type: ignore[misc]
-    """What the entry point names. An error in here would keep TensorBoard from starting at all."""
-
-    def load(self, context: base_plugin.TBContext) -> base_plugin.TBPlugin | None:
-        """The plugin; None, with a line in the log, where it cannot be made."""
-        try:
-            return FoldingPlugin(context)
-        except Exception as error:
-            logger.warning("foldmon: no Folding tab: %s: %s", type(error).__name__, error)
-            return None
 
 
 class FoldingPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
@@ -40,16 +31,14 @@ class FoldingPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     plugin_name = "foldmon"
 
     def __init__(self, context: base_plugin.TBContext) -> None:
-        self._logdir: str = context.logdir or ""
-        self._runs: dict[str, Any] = {}
+        self._logdir: str = os.path.expanduser(context.logdir or "")
+        self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
         self._found = False
 
     def is_active(self) -> bool:
         """Whether there is any journal under the logdir."""
-        from foldmon.dashboard.find import find_journals
-
-        self._found = self._found or next(iter(self._find(find_journals)), None) is not None
+        self._found = self._found or next(self._journals(), None) is not None
         return self._found
 
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
@@ -68,16 +57,14 @@ class FoldingPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             route: wrappers.Request.application(answer) for route, answer in {**routes, **scripts}.items()
         }
 
-    def _find(self, finder: Any) -> Any:
-        return finder(self._logdir) if self._logdir else ()
+    def _journals(self) -> Iterator[tuple[str, Path]]:
+        # Without a folder (--logdir_spec) there is nothing to look through; "" would mean all from here on.
+        return find_journals(self._logdir) if self._logdir else iter(())
 
     def _serve_runs(self, request: Request) -> Response:
         """Names and labels of the runs, and where they were looked for."""
-        from foldmon.dashboard.find import find_journals, label_of
-        from foldmon.dashboard.runs import Run
-
         with self._lock:
-            found = dict(self._find(find_journals))
+            found = dict(self._journals())
             self._runs = {
                 name: self._runs.get(name) or Run(path, name, label_of(name, self._logdir))
                 for name, path in found.items()
@@ -97,8 +84,6 @@ class FoldingPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def _serve_probe(self, request: Request) -> Response:
         """The whole record of one probe."""
-        from foldmon.dashboard.details import details
-
         run = self._run(request)
         seq = request.args.get("seq", -1, type=int)
         try:
@@ -107,7 +92,7 @@ class FoldingPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             return _missing(request, str(error.strerror or error))
         return _missing(request, "no such probe") if record is None else _json(request, details(record))
 
-    def _run(self, request: Request) -> Any:
+    def _run(self, request: Request) -> Run | None:
         with self._lock:
             return self._runs.get(request.args.get("run", ""))
 

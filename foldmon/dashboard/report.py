@@ -62,7 +62,7 @@ def write_report(
         The files written, the page first.
 
     Raises:
-        ValueError: no journal was given, or labels and journals differ in number.
+        ValueError: no journal was given, labels and journals differ in number, or labels repeat.
         FileNotFoundError: there is no journal where one was said to be.
         ImportError: figures were asked for and matplotlib is missing.
 
@@ -78,6 +78,8 @@ def write_report(
         raise ValueError("a report needs at least one journal")
     if labels is not None and len(labels) != len(paths):
         raise ValueError(f"{len(labels)} labels for {len(paths)} journals: give one a journal")
+    if labels is not None and len(set(labels)) != len(labels):
+        raise ValueError(f"labels must differ, got {', '.join(labels)}")
     if figures:
         from foldmon.dashboard.plots import require_matplotlib
 

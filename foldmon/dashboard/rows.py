@@ -129,15 +129,15 @@ class Rows:
 
     def __init__(self, most: int = 2000) -> None:
         self._most = most
+        self.version = -1
         self.clear()
-        self.version = 0
 
     def clear(self) -> None:
         """Forget everything: the journal was replaced."""
         self.kept: list[Row] = []
         self.stride = 1
         self.total = 0
-        self.version = getattr(self, "version", 0) + 1
+        self.version += 1
 
     def add(self, row: Row) -> None:
         """Append the next probe."""

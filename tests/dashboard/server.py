@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_ENTRY_POINT = "[tensorboard_plugins]\nfoldmon = foldmon.dashboard.plugin:FoldingLoader\n"
+_ENTRY_POINT = "[tensorboard_plugins]\nfoldmon = foldmon_tensorboard:FoldingLoader\n"
 
 
 class Server:
@@ -34,26 +34,26 @@ class Server:
 
 
 @contextmanager
-def tensorboard(logdir: Path, scratch: Path, *flags: str) -> Iterator[Server]:
+def tensorboard(logdir: Path, scratch: Path, *flags: str, prefix: str = "") -> Iterator[Server]:
     """Run TensorBoard over a folder; ``scratch`` holds what makes the plugin known to it."""
     about = scratch / "foldmon-0.dist-info"
     about.mkdir(parents=True, exist_ok=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: foldmon\nVersion: 0\n")
     (about / "entry_points.txt").write_text(_ENTRY_POINT)
     root = Path(__file__).parents[2]
+    if not (scratch / "foldmon_tensorboard").exists():
+        (scratch / "foldmon_tensorboard").symlink_to(root / "foldmon" / "dashboard" / "entry")
     paths = [str(scratch), str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "127.0.0.1",
-        "--port", str(port), *flags,
-    ]  # fmt: skip
+    where = ("--logdir", str(logdir), "--host", "127.0.0.1", "--port", str(port), "--path_prefix", prefix)
+    command = [sys.executable, "-m", "tensorboard.main", *where, *flags]
     with (scratch / "tensorboard.log").open("wb") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         )
-    server = Server(f"http://127.0.0.1:{port}", process)
+    server = Server(f"http://127.0.0.1:{port}{prefix}", process)
     try:
         _wait(server, scratch / "tensorboard.log")
         yield server

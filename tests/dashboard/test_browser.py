@@ -206,7 +206,7 @@ def test_the_runs_have_the_colours_of_tensorboards_scalars(browser, tmp_path):
         exporter = TensorBoardExporter(root / name)
         exporter.write(records[1:])
         exporter.close()
-    with tensorboard(root, tmp_path / "tensorboard", "--load_fast=true") as server:
+    with tensorboard(root, tmp_path / "tensorboard", "--load_fast=true", prefix="/board") as server:
         until = time.monotonic() + 30
         while len(server.get("/data/runs")) < 4 and time.monotonic() < until:
             time.sleep(0.1)

@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -7,7 +9,8 @@ import pytest
 from tensorboard.plugins import base_plugin
 from werkzeug.test import Client
 
-from foldmon.dashboard.plugin import FoldingLoader, FoldingPlugin
+from foldmon.dashboard.entry import FoldingLoader
+from foldmon.dashboard.plugin import FoldingPlugin
 from tests.dashboard import journals
 
 
@@ -34,10 +37,16 @@ def ask(logdir):
 
 def test_the_entry_point_names_the_loader():
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
-    entry = re.search(r'tensorboard_plugins]\nfoldmon = "(.+):(.+)"', text)
-    assert entry is not None
-    module, name = entry.groups()
-    assert getattr(import_module(module), name) is FoldingLoader
+    assert 'tensorboard_plugins]\nfoldmon = "foldmon_tensorboard:FoldingLoader"' in text
+    folder = re.search(r'"foldmon_tensorboard" = "(.+?)"', text)
+    assert folder is not None
+    assert import_module(folder[1].replace("/", ".")).FoldingLoader is FoldingLoader
+
+
+def test_the_loader_imports_nothing_of_foldmons_before_it_loads():
+    code = "import sys, entry; assert not {'foldmon', 'torch'} & set(sys.modules); entry.FoldingLoader()"
+    folder = Path(import_module("foldmon.dashboard.entry").__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
 
 
 def test_the_runs_have_tensorboards_names(ask, logdir):
@@ -102,6 +111,12 @@ def test_the_tab_is_active_as_soon_as_a_journal_appears(tmp_path):
 
 def test_an_error_in_the_plugin_leaves_tensorboard_without_it(monkeypatch, caplog):
     monkeypatch.setattr(FoldingPlugin, "__init__", lambda self, context: 1 / 0)
+    assert FoldingLoader().load(base_plugin.TBContext(logdir="")) is None
+    assert "no Folding tab: ZeroDivisionError" in caplog.text
+
+
+def test_a_plugin_that_cannot_be_imported_leaves_tensorboard_without_it(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "foldmon.dashboard.plugin", None)
     assert FoldingLoader().load(base_plugin.TBContext(logdir="")) is None
     assert "no Folding tab" in caplog.text
 

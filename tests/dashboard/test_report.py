@@ -132,3 +132,5 @@ def test_wrong_arguments_say_what_to_do(tmp_path):
     path = journals.write(tmp_path / "journal.jsonl", journals.training(2, 2))
     with pytest.raises(ValueError, match="2 labels for 1 journals"):
         write_report([path], tmp_path / "r.html", labels=["a", "b"])
+    with pytest.raises(ValueError, match="labels must differ"):
+        write_report([path, path], tmp_path / "r.html", labels=["a", "a"])

@@ -13,7 +13,7 @@ const POLL_MS = 5000;
 
 const CHARTS = [
   { value: "phi", lower: "lower", upper: "upper", title: "φ", hint: "mean network folding, 95% interval", marks: true, direct: true },
-  { value: "changes", title: "Class changes", hint: "a path, on average", marks: true, nothing: "The model's output gives no class." },
+  { value: "changes", title: "Decision folding", hint: "class changes a path", marks: true, nothing: "The model's output gives no class." },
   { value: "elsewhere", title: "Third class", hint: "share of a path", nothing: "The model's output gives no class." },
 ];
 
