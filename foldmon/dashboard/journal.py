@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,10 @@ class Tail:
     A last line without its end is left for the next call: it may still be being written. A file that
     became shorter was replaced and is read from its beginning.
 
+    Args:
+        path: of the journal.
+        leave_out: matches what of a line need not be parsed, a name with its value; None parses all.
+
     Attributes:
         unreadable: lines met so far that hold no record.
         first_unreadable: byte offset of the first of them.
@@ -38,8 +43,9 @@ class Tail:
         ([3], True)
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, leave_out: re.Pattern[bytes] | None = None) -> None:
         self.path = Path(path)
+        self._leave_out = leave_out
         self.complete = False
         self._forget()
         self.restarts = 0
@@ -80,7 +86,8 @@ class Tail:
     def _parse(self, data: bytes) -> list[Line]:
         lines = []
         for line in data.splitlines(keepends=True):
-            record = _record(line)
+            short = line if self._leave_out is None else self._leave_out.sub(b'"":0', line)
+            record = _record(short)
             if record is not None:
                 lines.append(Line(record, self.offset))
             elif line.strip():

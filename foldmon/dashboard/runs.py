@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import numpy as np
 from foldmon.dashboard.best import Best, best_probe
 from foldmon.dashboard.journal import Tail, read_at
 from foldmon.dashboard.rows import COLUMNS, Floats32, Record, Row, Rows, finite, readable
+
+# More than half of a probe's line. In a string the quotes would be escaped, so that nothing matches there.
+_UNDRAWN = re.compile(rb'"(?:r1|r2|network_r1|network_r2|dead|saturated|nonfinite)": ?\[[^\]]*\]')
 
 
 class Run:
@@ -32,7 +36,7 @@ class Run:
         self._failed: str | None = None
         self._malformed = 0
         self._foreign = 0
-        self._tail = Tail(path)
+        self._tail = Tail(path, leave_out=_UNDRAWN)
         self._lock = threading.Lock()
 
     def refresh(self, seconds: float | None = None) -> bool:

@@ -6,6 +6,7 @@ until it has read all of them, a full redraw, and what follows the pointer. Medi
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
@@ -54,6 +55,7 @@ def main(probes: int = 1000, layers: int = 200, runs: int = 10) -> None:
             size += journals.write(logs / f"run{i}" / "foldmon" / "journal.jsonl", records).stat().st_size
         print(f"{runs} runs x {probes:,} probes x {layers} layers: journals of {size / 1e6:.0f} MB")
         with tensorboard(logs, scratch) as server, Browser() as browser:
+            before = _cpu_seconds(server.process.pid)
             for visit in ("first visit (the server reads the journals)", "second visit"):
                 browser.open("about:blank")
                 begun = time.perf_counter()
@@ -63,12 +65,17 @@ def main(probes: int = 1000, layers: int = 200, runs: int = 10) -> None:
                 browser.wait_for("document.documentElement.dataset.loaded", 300)
                 loaded = time.perf_counter() - begun
                 megabytes = browser.evaluate(_SENT) / 1e6
-                print(f"{visit}: first run {first:.2f} s, all {loaded:.2f} s, {megabytes:.1f} MB")
+                cpu, before = _cpu_seconds(server.process.pid) - before, _cpu_seconds(server.process.pid)
+                print(
+                    f"{visit}: first run {first:.2f} s, all {loaded:.2f} s, {megabytes:.1f} MB sent, "
+                    f"{cpu:.2f} s of the server's CPU"
+                )
             totals = browser.evaluate("[...window.foldmonPage.runs.values()].map((run) => run.total)")
             assert totals == [probes] * runs
             for name, script in (("full redraw", _REDRAW), ("following the pointer", _FOLLOW)):
                 times = browser.evaluate(script % _REDRAWS)
-                print(f"{name}: median {statistics.median(times):.0f} ms, longest {max(times):.0f} ms")
+                middle, low, high = statistics.median(times), min(times), max(times)
+                print(f"{name}: median {middle:.0f} ms, {low:.0f} to {high:.0f} ms")
             begun = time.perf_counter()
             server.get(f"/data/plugin/foldmon/data?run=run0%2Ffoldmon&version=0&stable={probes}")
             print(f"poll of one run without news: {1e3 * (time.perf_counter() - begun):.0f} ms")
@@ -76,6 +83,15 @@ def main(probes: int = 1000, layers: int = 200, runs: int = 10) -> None:
             if memory.exists():
                 peak = next(line for line in memory.read_text().splitlines() if line.startswith("VmHWM"))
                 print(f"TensorBoard's peak memory: {int(peak.split()[1]) / 1024:.0f} MB")
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time of a process; NaN where there is no /proc."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return float("nan")
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

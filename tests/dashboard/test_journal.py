@@ -3,6 +3,7 @@ import json
 import pytest
 
 from foldmon.dashboard.journal import Tail, read_at
+from foldmon.dashboard.runs import _UNDRAWN
 
 
 def _lines(*steps):
@@ -68,3 +69,15 @@ def test_reading_for_a_limited_time_says_that_there_is_more(tmp_path, monkeypatc
 def test_a_missing_journal_raises(tmp_path):
     with pytest.raises(FileNotFoundError):
         Tail(tmp_path / "none.jsonl").read()
+
+
+def test_what_is_left_out_is_not_parsed_and_text_stays_text(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    record = {"kind": "probe", "r1": [1.0, 2.0], "layers": ['"r1": [3]'], "step": 4}
+    path.write_text(json.dumps(record) + "\n" + json.dumps(record, separators=(",", ":")) + "\n")
+    lines = Tail(path, leave_out=_UNDRAWN).read()
+    for line in lines:
+        assert "r1" not in line.record
+        assert line.record["layers"] == record["layers"]
+        assert read_at(path, line.offset) == record
+    assert len(lines) == 2

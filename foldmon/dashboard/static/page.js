@@ -10,6 +10,8 @@ import { STYLE } from "./style.js";
 import { followTheme, runColours } from "./theme.js";
 
 const POLL_MS = 5000;
+// Between two drawings of a run that is still being read.
+const LOADING_MS = 400;
 
 const CHARTS = [
   { value: "phi", lower: "lower", upper: "upper", title: "φ", hint: "mean network folding, 95% interval", marks: true, direct: true },
@@ -28,6 +30,7 @@ export class Page {
     this.cursor = null;
     this.chosen = null;
     this.pointed = null;
+    this.drawn = 0;
     this.measure = "folding";
     this.tooltip = new Tooltip();
     this.charts = CHARTS.map((spec) => new LineChart(this, spec));
@@ -103,7 +106,8 @@ export class Page {
   async read(run) {
     do {
       const payload = await this.source.data(run.name, run.version, run.stable);
-      if (run.merge(payload)) this.invalidate();
+      const changed = run.merge(payload);
+      if (changed && (run.complete || performance.now() - this.drawn > LOADING_MS)) this.invalidate();
     } while (!run.complete || run.version === -1);
   }
 
@@ -268,6 +272,7 @@ export class Page {
     for (const chart of this.charts) chart.draw();
     for (const run of runs) this.cards.get(run.name).draw();
     this.controls.draw(this.top, any);
+    this.drawn = performance.now();
   }
 
   drawMoved() {
