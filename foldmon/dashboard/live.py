@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -12,7 +13,7 @@ from foldmon.dashboard.changed import most_changed
 from foldmon.dashboard.report import journal_of
 from foldmon.dashboard.rows import Row
 from foldmon.dashboard.runs import Run
-from foldmon.dashboard.text import bar, sparkline
+from foldmon.dashboard.text import bar, printable, sparkline
 
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -25,8 +26,7 @@ def live(
     *,
     interval: float = 1.0,
     stream: TextIO | None = None,
-    once: bool = False,
-) -> int:
+) -> None:
     """Show a run until its journal ends, or until Ctrl-C.
 
     On a terminal the picture is redrawn in place, and its last state stays on the screen; elsewhere every
@@ -37,10 +37,6 @@ def live(
         path: the journal, or a folder that holds one.
         interval: seconds between looks at the file.
         stream: where to write; None takes standard output.
-        once: show what is there now and return.
-
-    Returns:
-        0 where the run ended or was left, 1 where ``once`` found nothing to show.
 
     Example:
         >>> import pathlib, tempfile
@@ -49,14 +45,12 @@ def live(
         >>> live(path)
         No probe yet: training has started, and the first measurement is on its way.
         ended
-        0
     """
     out = sys.stdout if stream is None else stream
     run = Run(_journal(path), "run", str(path))
-    try:
-        return _screen(run, out, interval, once) if out.isatty() else _lines(run, out, interval, once)
-    except KeyboardInterrupt:
-        return 0
+    # Ctrl-C is how one leaves.
+    with contextlib.suppress(KeyboardInterrupt):
+        (_screen if out.isatty() else _lines)(run, out, interval)
 
 
 def _journal(path: str | os.PathLike[str]) -> str:
@@ -67,7 +61,7 @@ def _journal(path: str | os.PathLike[str]) -> str:
         return os.path.join(path, "foldmon", "journal.jsonl") if os.path.isdir(path) else str(path)
 
 
-def _screen(run: Run, out: TextIO, interval: float, once: bool) -> int:
+def _screen(run: Run, out: TextIO, interval: float) -> None:
     out.write(_ENTER)
     try:
         while True:
@@ -76,7 +70,7 @@ def _screen(run: Run, out: TextIO, interval: float, once: bool) -> int:
             lines = picture(run, width, height - 1)
             out.write(_HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in lines) + _CLEAR_BELOW)
             out.flush()
-            if once or run.end is not None:
+            if run.end is not None:
                 break
             time.sleep(interval)
     finally:
@@ -84,10 +78,9 @@ def _screen(run: Run, out: TextIO, interval: float, once: bool) -> int:
         # The other screen is gone with its picture: leave the last one behind.
         out.write("\n".join(picture(run, *shutil.get_terminal_size())) + "\n")
         out.flush()
-    return 0 if run.rows.kept else 1
 
 
-def _lines(run: Run, out: TextIO, interval: float, once: bool) -> int:
+def _lines(run: Run, out: TextIO, interval: float) -> None:
     shown, said = -1, False
     while True:
         run.refresh()
@@ -102,8 +95,7 @@ def _lines(run: Run, out: TextIO, interval: float, once: bool) -> int:
             print(*run.problems(), sep="\n", file=out, flush=True)
         if run.end is not None:
             print("ended", file=out, flush=True)
-        if once or run.end is not None:
-            return 0 if run.rows.kept or run.end is not None else 1
+            return
         time.sleep(interval)
 
 
@@ -114,7 +106,7 @@ def line_of(row: Row) -> str:
     if values["changes"] is not None:
         text += f"  decision {values['changes']:.2f}"
     if row.event is not None:
-        text += f"  WARNING {row.event['severity']}: {'; '.join(row.event['reasons'])}"
+        text += f"  WARNING {row.event['severity']}: {printable('; '.join(row.event['reasons']))}"
     return text
 
 
@@ -132,7 +124,7 @@ def picture(run: Run, width: int, height: int) -> list[str]:
     warnings = [row.event for row in rows if row.event is not None]
     for event in warnings[-2:]:
         colour = _ALARM if event["severity"] > 1 else _WARN
-        text = f"▲ step {event['step']:,}: {'; '.join(event['reasons'])}"
+        text = printable(f"▲ step {event['step']:,}: {'; '.join(event['reasons'])}")
         lines.append(f"{colour}{text[: width - 1]}{_PLAIN}")
     lines += ["", *_layers(rows, width, height - len(lines) - 1)]
     return lines[:height]
@@ -164,6 +156,7 @@ def _layers(rows: list[Row], width: int, most: int) -> list[str]:
     head = "folding by layer, since the start" + (f" ({left} that changed less are left out)" if left else "")
     lines = [f"{_DIM}{head[: width - 1]}{_PLAIN}"]
     for name, now, change in layers:
+        name = printable(name)
         shown = name if len(name) <= label else "…" + name[1 - label :]
         room = max(6, width - label - 22)
         lines.append(f"{shown:<{label}} {bar(now, top, room)} {now:7.4f} {_DIM}{change:+8.4f}{_PLAIN}")

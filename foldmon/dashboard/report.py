@@ -54,7 +54,7 @@ def write_report(
 
     Args:
         journals: the runs' journals, or folders that hold one (``<log_dir>`` or ``<log_dir>/foldmon``).
-        out: the page; its folder is made.
+        out: the page, or a folder that is there, for ``report.html`` in it.
         figures: draw PNGs too; needs matplotlib.
         labels: what to call the runs; None takes the names of their folders.
 
@@ -85,7 +85,7 @@ def write_report(
 
         require_matplotlib()
     names = list(labels) if labels is not None else _labels(paths)
-    page = Path(out)
+    page = Path(out) / "report.html" if Path(out).is_dir() else Path(out)
     page.parent.mkdir(parents=True, exist_ok=True)
     probes = {name: _probes(path) for name, path in zip(names, paths, strict=True)}
     written = [page, page.with_suffix(".csv"), page.with_name(f"{page.stem}-layers.csv")]
@@ -225,8 +225,9 @@ def _layer_rows(probes: dict[str, list[Record]]) -> Iterable[list[Any]]:
     yield ["run", "step", "place", "layer", *_LAYER_COLUMNS]
     for label, run in probes.items():
         for record in run:
+            columns = [record.get(name) or [None] * len(record["layers"]) for name in _LAYER_COLUMNS]
             for place, layer in enumerate(record["layers"]):
-                yield [label, record["step"], place, layer, *(record[name][place] for name in _LAYER_COLUMNS)]
+                yield [label, record["step"], place, layer, *(column[place] for column in columns)]
 
 
 def _write_figures(page: Path, probes: dict[str, list[Record]]) -> list[Path]:
@@ -236,6 +237,8 @@ def _write_figures(page: Path, probes: dict[str, list[Record]]) -> list[Path]:
     plot_comparison(probes).savefig(written[0], dpi=200)
     for label, run in probes.items():
         if run:
-            written.append(page.with_name(f"{page.stem}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', label)}.png"))
+            path = page.with_name(f"{page.stem}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', label)}.png")
+            # Labels that differ in what a file's name does not take would meet.
+            written.append(path if path not in written else path.with_stem(f"{path.stem}-{len(written)}"))
             plot_history(run, title=label).savefig(written[-1], dpi=200)
     return written

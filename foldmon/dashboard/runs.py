@@ -46,7 +46,7 @@ class Run:
             try:
                 lines = self._tail.read(seconds)
             except OSError as error:
-                self._failed = f"The journal cannot be read: {error.strerror or error}."
+                self._failed = f"The journal {self.path} cannot be read: {error.strerror or error}."
                 return True
             self._failed = None
             if self._tail.restarts != restarts:

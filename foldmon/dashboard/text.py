@@ -27,6 +27,16 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
     )
 
 
+def printable(text: str) -> str:
+    """The text without what could steer a terminal.
+
+    Example:
+        >>> printable("re\x1b[2Jlu")
+        're?[2Jlu'
+    """
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def bar(value: float, top: float, width: int) -> str:
     """A bar of ``width`` characters, filled by the share value / top in eighths of a character.
 

@@ -24,7 +24,7 @@ def test_without_a_terminal_every_probe_is_a_line(tmp_path):
     records = journals.training(12, 3, memorises=True)
     path = journals.write(tmp_path / "journal.jsonl", [*records, journals.end(records)])
     out = io.StringIO()
-    assert live(path, stream=out) == 0
+    live(path, stream=out)
     lines = out.getvalue().splitlines()
     assert len(lines) == 13
     for line, record in zip(lines, records[1:], strict=False):
@@ -44,7 +44,7 @@ def test_it_follows_a_journal_that_grows(tmp_path, monkeypatch):
 
     monkeypatch.setattr(live_module.time, "sleep", sleep)
     out = io.StringIO()
-    assert live(path, stream=out) == 0
+    live(path, stream=out)
     steps = re.findall(r"step +([\d,]+)", out.getvalue())
     assert steps == ["0", "50", "100", "150", "200"]
 
@@ -53,7 +53,7 @@ def test_on_a_terminal_the_last_picture_stays(tmp_path):
     records = journals.training(12, 3)
     path = journals.write(tmp_path / "journal.jsonl", [*records, journals.end(records)])
     out = Terminal()
-    assert live(path, stream=out) == 0
+    live(path, stream=out)
     before, after = out.getvalue().split("\x1b[?1049l")
     for text in (before, after):
         assert f"{records[-1]['phi']:.4f}" in text
@@ -66,7 +66,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(live_module.time, "sleep", interrupt)
     out = Terminal()
-    assert live(journals.write(tmp_path / "journal.jsonl", journals.training(3, 2)), stream=out) == 0
+    live(journals.write(tmp_path / "journal.jsonl", journals.training(3, 2)), stream=out)
     assert out.getvalue().count("\x1b[?25h\x1b[?1049l") == 1
 
 
@@ -82,10 +82,10 @@ def test_the_picture_fits_the_terminal(tmp_path, width, height):
     assert all(len(line) <= width for line in bars)
 
 
-def test_once_without_anything_to_show_says_why(tmp_path):
-    out = io.StringIO()
-    assert live(journals.write(tmp_path / "journal.jsonl", [journals.start()]), stream=out, once=True) == 1
-    assert "No probe yet" in out.getvalue()
+def test_a_run_without_probes_says_why(tmp_path):
+    run = Run(journals.write(tmp_path / "journal.jsonl", [journals.start()]), "run", "run")
+    run.refresh()
+    assert "No probe yet" in "\n".join(picture(run, 80, 24))
 
 
 def test_sparklines_and_bars():

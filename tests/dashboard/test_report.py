@@ -118,6 +118,14 @@ def test_folders_are_taken_for_the_journal_in_them(two_runs, tmp_path):
     assert {row["run"] for row in _table(tmp_path / "r.csv")} == {"clean", "noisy"}
 
 
+def test_a_journal_of_an_older_version_is_reported_as_far_as_it_goes(tmp_path):
+    records = journals.training(2, 2)
+    for record in records[1:]:
+        del record["dead"], record["r1"]
+    write_report([_write(tmp_path, "old", records)], tmp_path)
+    assert [cell["dead"] for cell in _table(tmp_path / "report-layers.csv")] == [""] * 4
+
+
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
     paths = [_write(tmp_path / folder, "run", journals.training(2, 2)) for folder in "ab"]
     write_report(paths, tmp_path / "r.html")

@@ -183,7 +183,7 @@ export class Card {
     const { run, probe } = this;
     if (!this.numbers.open || !probe) return;
     const best = run.best?.row;
-    const heads = ["", "layer", "units", "folding", "cumulative", "at start", best === undefined ? null : "at best", "lowest piece", "highest piece"];
+    const heads = ["", "layer", "units", "folding", "cumulative", "at start", best === undefined ? null : "at best", "dead units", "saturated units"];
     const cell = (value, kind) => el("td", { "data-value": value, class: kind }, fold(value));
     const first = new Map(run.layers.map((name, i) => [name, i]));
     const rows = probe.layers.map((name, i) =>
