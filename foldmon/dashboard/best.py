@@ -13,6 +13,7 @@ _HELD_OUT = re.compile(r"val|test|eval|held", re.IGNORECASE)
 _IN_TRAINING = re.compile(r"train", re.IGNORECASE)
 
 _TRANSIENT = 0.1
+LEAST_FOLDING = "least decision folding"
 
 
 class Best(NamedTuple):
@@ -49,7 +50,7 @@ def best_probe(logged: Sequence[dict[str, float]], changes: Sequence[Any]) -> Be
     known = [index for index in later if changes[index] is not None]
     if not known:
         return None
-    return Best(min(known, key=lambda index: float(changes[index])), "least decision folding")
+    return Best(min(known, key=lambda index: float(changes[index])), LEAST_FOLDING)
 
 
 def _score(logged: Sequence[dict[str, float]]) -> str | None:

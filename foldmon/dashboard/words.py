@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from foldmon.dashboard.best import LEAST_FOLDING, best_probe
 from foldmon.dashboard.rows import Row
 from foldmon.dashboard.runs import Run
-
-_FLAT = 0.1
 
 
 def summary(run: Run) -> list[str]:
@@ -74,22 +73,23 @@ def _decision(run: Run) -> list[str]:
     known = [row for row in rows if row.values["changes"] is not None]
     if len(known) < 2:
         return []
-    least, last = min(known, key=_changes), known[-1]
-    above = _changes(last) / _changes(least) - 1 if _changes(least) else 0.0
-    rise = (
-        f", {above:.0%} above it" if above > _FLAT else ", about where it ended" if least is not last else ""
-    )
-    sentence = (
-        f"The predicted class changed {_changes(known[0]):.2f} times a path at first, {_changes(last):.2f} "
-        f"times at the end and least at step {least.step:,} ({_changes(least):.2f}{rise})."
-    )
-    best = run.best()
-    if best is None or best.why == "least decision folding":
-        return [sentence]
-    return [
-        sentence,
-        f"The best probe by your own score ({best.why}) is that of step {rows[best.row].step:,}.",
+    sentences = [
+        f"The predicted class changed {_changes(known[0]):.2f} times a path at first and "
+        f"{_changes(known[-1]):.2f} times at the end."
     ]
+    least = best_probe([{} for _ in rows], [row.values["changes"] for row in rows])
+    if least is not None and rows[least.row] is not known[-1]:
+        low = _changes(rows[least.row])
+        rise = f"; the end lies {_changes(known[-1]) / low - 1:.0%} above" if low > 0 else ""
+        sentences.append(
+            f"After the first tenth it changed least at step {rows[least.row].step:,} ({low:.2f}{rise})."
+        )
+    best = run.best()
+    if best is not None and best.why != LEAST_FOLDING:
+        sentences.append(
+            f"The best probe by your own score ({best.why}) is that of step {rows[best.row].step:,}."
+        )
+    return sentences
 
 
 def _changes(row: Row) -> float:

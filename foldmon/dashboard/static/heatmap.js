@@ -12,7 +12,7 @@ export const BOTTOM = 22;
 
 /** Height of the rows of `count` layers, in CSS pixels. */
 export function rowsHeight(count) {
-  return Math.max(96, Math.min(count * 15, 232));
+  return Math.max(150, Math.min(count * 15, 232));
 }
 
 export class HeatMap {

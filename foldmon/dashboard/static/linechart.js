@@ -1,7 +1,7 @@
 // One number of every shown run over the steps, with its interval and the warnings.
 
 import { el, Surface } from "./dom.js";
-import { fold, int, short, ticks } from "./format.js";
+import { fold, int, short, shorten, ticks } from "./format.js";
 import { largest } from "./data.js";
 import { ink } from "./theme.js";
 
@@ -46,7 +46,7 @@ export class LineChart {
     const width = this.plot.clientWidth;
     const height = this.plot.clientHeight;
     const [low, high] = this.page.domain();
-    const right = this.spec.direct ? Math.min(132, width * 0.2) : 14;
+    const right = this.spec.direct ? Math.min(150, width * 0.22) : 14;
     const box = { x0: PAD.left, x1: width - right, y0: PAD.top, y1: height - PAD.bottom };
     const x = (step) => box.x0 + ((step - low) / (high - low || 1)) * (box.x1 - box.x0);
     const y = (value) => box.y1 - (value / (this.top || 1)) * (box.y1 - box.y0);
@@ -250,11 +250,10 @@ export function triangle(ctx, x, y, size, colour) {
   ctx.fill();
 }
 
-export function fitted(ctx, text, width) {
-  if (ctx.measureText(text).width <= width) return text;
-  let cut = text.length;
-  while (cut > 1 && ctx.measureText(`${text.slice(0, cut)}…`).width > width) cut--;
-  return `${text.slice(0, cut)}…`;
+function fitted(ctx, text, width) {
+  let most = text.length;
+  while (most > 3 && ctx.measureText(shorten(text, most)).width > width) most--;
+  return shorten(text, most);
 }
 
 function dot(ctx, x, y, radius, colour) {
