@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from foldmon.measure.activations import Reading
+from foldmon.measure.activations import Reading, Thresholds
 from foldmon.measure.lines import Lines
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.prober import Forward, Prober, batch_first
@@ -20,20 +20,11 @@ from foldmon.measure.random_state import preserved_random_state
 from foldmon.measure.taps import Taps
 from foldmon.measure.trees import call
 from foldmon.measure.wrappers import device_of, dtype_of, eval_flags, unwrap
-from foldmon.regularize.soft import soft_distances, soft_folding, soft_symbols
+from foldmon.regularize.soft import Softness, soft_folding
 
 # Keeps half-precision gradients of the pass above underflow, as a GradScaler does; a power of two, so
 # that taking it out again changes no digit.
 GRADIENT_SCALE = 2.0**12
-
-
-@dataclass(frozen=True)
-class Softness:
-    """How the symbols and the maximum are softened; see :mod:`foldmon.regularize.soft`."""
-
-    temperature: float
-    smooth: bool
-    straight_through: bool
 
 
 @dataclass(frozen=True)
@@ -124,7 +115,7 @@ class SoftProbe:
             lines.capture(lambda inputs: self.forward(self.model, inputs), rows_at_once=64)
         paths = torch.arange(len(pairs), device=device).repeat_interleave(self.points)
         t = torch.linspace(0, 1, self.points, dtype=torch.float64).to(device).repeat(len(pairs))
-        readings: list[Reading] = []
+        layers: list[tuple[Tensor, Thresholds]] = []
 
         def visit(site: str, reading: Reading) -> None:
             if site not in self._axes or reading.thresholds is None:
@@ -134,34 +125,18 @@ class SoftProbe:
             values = batch_first(reading.values, self._axes[site], len(t))
             if values is not None:
                 # An in-place activation overwrites its input, and with it the graph that led there.
-                readings.append(Reading(values.clone(), reading.thresholds))
+                layers.append((values.clone(), reading.thresholds))
 
         with Taps(self.model, visit) as taps:
             taps.restart()
             self.forward(self.model, lines.rows(paths, t))
-        with torch.autocast(device.type, enabled=False):
-            return self._folding(readings)
-
-    def _folding(self, readings: list[Reading]) -> Tensor:
-        soft = self.softness
-        distances = []
-        for reading in readings:
-            assert reading.thresholds is not None
-            symbols = soft_symbols(
-                reading.values,
-                reading.thresholds,
-                soft.temperature,
-                straight_through=soft.straight_through,
-            )
-            distances.append(soft_distances(symbols, self.points))
-        if not distances:
+        if not layers:
             raise ValueError(
                 f"none of the chosen layers ({', '.join(self._axes)}) has thresholds that a soft symbol "
                 "could replace; choose activation layers with layers="
             )
-        return soft_folding(
-            distances, soft.temperature, smooth=soft.smooth, straight_through=soft.straight_through
-        )
+        with torch.autocast(device.type, enabled=False):
+            return soft_folding(layers, self.points, self.softness, device)
 
     def _gradients(self, phi: Tensor) -> tuple[tuple[Parameter, ...], tuple[Tensor, ...]]:
         parameters = [p for p in self.model.parameters() if p.requires_grad]

@@ -15,8 +15,9 @@ from foldmon.measure.wrappers import device_of
 from foldmon.regularize.attached import AttachedHook, Evaluate
 from foldmon.regularize.batch import pairs_in_batch
 from foldmon.regularize.gradient import Weight, term
-from foldmon.regularize.probe import Slope, Softness, SoftProbe
+from foldmon.regularize.probe import Slope, SoftProbe
 from foldmon.regularize.schedules import Schedule, constant
+from foldmon.regularize.soft import Softness
 
 
 class FoldingRegularizer:
@@ -38,8 +39,8 @@ class FoldingRegularizer:
         temperature: width of the soft symbols, in units of the spread of a layer's pre-activations. Small
             is close to the measure, large reaches units farther from their thresholds.
         smooth_maximum: soften the maximum in r1 as well.
-        straight_through: count hard symbols, as ``foldmon.measure`` does at the same points, and use the
-            soft symbols for the gradient alone.
+        straight_through: phi is what ``foldmon.measure`` gives at the same points; the soft symbols serve
+            for the gradient alone. Goes with the plain maximum only.
         layers: names or shell patterns of the activation layers whose folding counts, None for all.
         forward: ``forward(model, inputs)``, for models that are called in a way of their own.
         seed: of the draw of the pairs.
@@ -89,6 +90,10 @@ class FoldingRegularizer:
             raise ValueError(f"points must be at least 3: a path of {points} points cannot turn back")
         if not (math.isfinite(temperature) and temperature > 0):
             raise ValueError(f"temperature must be above 0, got {temperature}")
+        if smooth_maximum and straight_through:
+            raise ValueError(
+                "straight_through gives the measured phi, whose maximum is plain: drop smooth_maximum"
+            )
         self.model = model
         self.schedule: Schedule = weight if callable(weight) else constant(weight)
         self.pairs = pairs
