@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
 
@@ -49,7 +50,9 @@ class AttachedHook:
         if not torch.is_grad_enabled():
             refuse_reentrant_checkpoint()
             return None
-        evaluated = self.evaluate(_packed(module, args, kwargs), None)
+        # A checkpoint around the whole model must not keep what the extra pass saves: it is not run again.
+        with saved_tensors_hooks(_unchanged, _unchanged):
+            evaluated = self.evaluate(_packed(module, args, kwargs), None)
         return None if evaluated is None else self._carrying(output, *evaluated)
 
     def _carrying(self, output: Any, weight: Weight, slope: Slope) -> Any:
@@ -78,6 +81,10 @@ def inert_hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any],
 
 def _get_inert_hook() -> Any:
     return inert_hook
+
+
+def _unchanged(saved: Tensor) -> Tensor:
+    return saved
 
 
 def _in_backward() -> bool:

@@ -103,7 +103,7 @@ def test_rescaling_a_layer_changes_neither_value_nor_direction(factor):
         term.backward()
     # A function of the direction of a layer alone has a slope of 0 along its length ...
     radial = (plain[2].weight * plain[2].weight.grad).sum() + (plain[2].bias * plain[2].bias.grad).sum()
-    assert float(radial) == pytest.approx(0.0, abs=1e-12)
+    assert radial.item() == pytest.approx(0.0, abs=1e-12)
     # ... and slopes elsewhere as the lengths say.
     torch.testing.assert_close(scaled[2].weight.grad * factor, plain[2].weight.grad, rtol=1e-7, atol=1e-12)
 
