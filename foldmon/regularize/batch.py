@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from foldmon.measure.pairs import Pairs
-from foldmon.measure.trees import batch_size, take_rows, to_tensors
+from foldmon.measure.trees import batch_size, take_rows
 
 
 def pairs_in_batch(
@@ -17,7 +17,7 @@ def pairs_in_batch(
     """Join inputs of one batch at random, without a copy from the device to the host.
 
     Args:
-        inputs: the model's inputs, batch first.
+        inputs: the model's inputs as tensors, batch first.
         labels: class of each input, integers of shape (B,), or None to pair regardless of class.
         count: pairs wanted; a batch of B inputs gives at most B, each input starting one path at most.
         generator: draws on the CPU.
@@ -29,7 +29,6 @@ def pairs_in_batch(
     Raises:
         ValueError: labels that are not one integer an input.
     """
-    inputs = to_tensors(inputs)
     size = batch_size(inputs)
     if size < 2:
         return None

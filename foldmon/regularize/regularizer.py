@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from foldmon.measure.prober import Forward
+from foldmon.measure.trees import batch_size, to_tensors
 from foldmon.measure.wrappers import device_of
 from foldmon.regularize.attached import AttachedHook, Evaluate
 from foldmon.regularize.batch import pairs_in_batch
@@ -26,15 +27,17 @@ class FoldingRegularizer:
     Inputs of the batch are joined in pairs; ``points`` inputs on each line go through the model in one
     extra forward and backward pass of ``pairs * points`` inputs, in eval mode: BatchNorm statistics,
     dropout and all global random states stay as they are. Next to a batch of B inputs that costs about
-    ``pairs * points / B`` of a step, plus what the hooks take; fewer pairs or points cost less.
+    ``pairs * points / B`` of a step, plus some milliseconds for the hooks; fewer pairs or points cost less,
+    and ``foldmon.regularize.sparse`` spreads the cost over several steps.
 
     Args:
         model: any module that ``foldmon.measure`` covers; pass the compiled or DDP-wrapped one where there
             is one.
         weight: of the term; above 0 rewards folding, below 0 flattens. Or a schedule, a callable of the
-            step and the last soft phi: ``foldmon.regularize.constant``, ``early``, ``cosine``, ``target`` or
-            your own.
-        pairs: P, pairs a batch.
+            step and the last soft phi: ``foldmon.regularize.constant``, ``early``, ``cosine``, ``sparse``,
+            ``target`` or your own.
+        pairs: P, pairs a batch; None takes as many, up to 8, as keep the extra inputs at a quarter of the
+            batch, and at least one.
         points: n, points a path, both ends included, at least 3 (two points never turn back).
         temperature: width of the soft symbols, in units of the spread of a layer's pre-activations. Small
             is close to the measure, large reaches units farther from their thresholds.
@@ -46,7 +49,7 @@ class FoldingRegularizer:
         seed: of the draw of the pairs.
 
     Attributes:
-        step: number of terms computed so far; what a schedule is asked with.
+        step: number of batches so far; what a schedule is asked with.
 
     Raises:
         TypeError: ``model`` is no module.
@@ -73,7 +76,7 @@ class FoldingRegularizer:
         model: nn.Module,
         weight: float | Schedule = 1e-2,
         *,
-        pairs: int = 8,
+        pairs: int | None = None,
         points: int = 5,
         temperature: float = 0.2,
         smooth_maximum: bool = False,
@@ -84,7 +87,7 @@ class FoldingRegularizer:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-        if pairs < 1:
+        if pairs is not None and pairs < 1:
             raise ValueError(f"pairs must be at least 1, got {pairs}")
         if points < 3:
             raise ValueError(f"points must be at least 3: a path of {points} points cannot turn back")
@@ -96,12 +99,13 @@ class FoldingRegularizer:
             )
         self.model = model
         self.schedule: Schedule = weight if callable(weight) else constant(weight)
-        self.pairs = pairs
+        self.pairs, self.points = pairs, points
         self.step = 0
         softness = Softness(temperature, smooth_maximum, straight_through)
         self._probe = SoftProbe(model, points=points, softness=softness, layers=layers, forward=forward)
         self._generator = torch.Generator().manual_seed(seed)
         self._last: tuple[Weight, Slope] | None = None
+        self._last_phi: Tensor | None = None
         self._handle: RemovableHandle | None = None
         # The extra pass is eager, also where it is asked for from within a compiled function.
         self._evaluate: Evaluate = torch.compiler.disable(self._evaluate_eagerly)  # type: ignore[no-untyped-call]
@@ -129,10 +133,18 @@ class FoldingRegularizer:
 
     @property
     def values(self) -> dict[str, float]:
-        """The last "term", "weight" and soft "phi", to be logged; empty before the first.
+        """The last batch's "term", "weight" and soft "phi", to be logged; empty before the first.
 
         Read lazily: on a GPU the reading waits for the device, computing the term does not. phi is NaN
         where the weight was 0, so that nothing was computed, or where the batch held no pair.
+
+        Example:
+            >>> import torch, foldmon
+            >>> net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+            >>> reg = foldmon.FoldingRegularizer(net, weight=0.5)
+            >>> _ = reg(torch.randn(16, 2))
+            >>> {f"regularizer/{name}": value for name, value in reg.values.items()}["regularizer/weight"]
+            0.5
         """
         if self._last is None:
             return {}
@@ -189,13 +201,16 @@ class FoldingRegularizer:
 
     def _evaluate_eagerly(self, x: Any, labels: Any) -> tuple[Weight, Slope] | None:
         """Weight and slope of one batch, None where there is nothing to compute."""
-        weight = self.schedule(self.step, None if self._last is None else self._last[1].observed_phi)
+        weight = self.schedule(self.step, self._last_phi)
         self.step += 1
         off = not isinstance(weight, Tensor) and weight == 0
-        drawn = None if off else pairs_in_batch(x, labels, self.pairs, self._generator)
+        inputs = to_tensors(x)
+        count = self.pairs or min(8, max(1, batch_size(inputs) // (4 * self.points)))
+        drawn = None if off else pairs_in_batch(inputs, labels, count, self._generator)
         if drawn is None:
             nothing = torch.zeros((), device=device_of(self.model))
             self._last = weight, Slope(phi=nothing, pairs=nothing)
             return None
-        self._last = weight, self._probe.slope(*drawn)
+        slope = self._probe.slope(*drawn)
+        self._last, self._last_phi = (weight, slope), slope.observed_phi
         return self._last

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 Schedule = Callable[[int, Tensor | None], float | Tensor]
-"""``schedule(step, phi)``: ``step`` counts the terms computed so far, from 0; ``phi`` is the last term's
-soft phi, a detached 0-d tensor on the model's device (None before the first). A schedule that returns
+"""``schedule(step, phi)``: ``step`` counts the batches so far, from 0; ``phi`` is the last soft phi that was
+computed, a detached 0-d tensor on the model's device (None before the first). A schedule that returns
 the number 0 costs nothing: the extra forward pass is left out."""
 
 
@@ -54,6 +54,24 @@ def cosine(weight: float, steps: int) -> Schedule:
         return weight * (1 + math.cos(math.pi * step / steps)) / 2 if step < steps else 0.0
 
     return schedule
+
+
+def sparse(schedule: float | Schedule, every: int) -> Schedule:
+    """``every`` times the weight, at every ``every``-th step only: the same mean pull for less.
+
+    Args:
+        schedule: a weight, or a schedule of it.
+        every: steps from one term to the next.
+
+    Example:
+        >>> from foldmon.regularize import sparse
+        >>> [sparse(0.01, every=4)(step, None) for step in range(5)]
+        [0.04, 0.0, 0.0, 0.0, 0.04]
+    """
+    if every < 1:
+        raise ValueError(f"every must be at least 1 step, got {every}")
+    weigh = schedule if callable(schedule) else constant(schedule)
+    return lambda step, phi: 0.0 if step % every else every * weigh(step, phi)
 
 
 def target(phi: float, weight: float) -> Schedule:

@@ -24,7 +24,7 @@ def train(way, *, wrap=lambda model: model, loop, steps=3):
     """Losses as the user sees them, gradients and weights of a short training."""
     model = network()
     called = wrap(model)
-    reg = FoldingRegularizer(called, 0.5)
+    reg = FoldingRegularizer(called, 0.5, pairs=8)
     if way == "attached":
         reg.attach(scale=getattr(loop, "scale", 1.0))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

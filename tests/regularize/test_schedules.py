@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from foldmon import FoldingRegularizer, measure
-from foldmon.regularize import constant, cosine, early, target
+from foldmon.regularize import constant, cosine, early, sparse, target
 
 
 def network():
@@ -22,13 +22,14 @@ def network():
 def optimized(weight, steps=150, **options):
     """The soft phi of every step, and the network."""
     model = network()
-    reg = FoldingRegularizer(model, weight, **options)
+    reg = FoldingRegularizer(model, weight, pairs=8, **options)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(1)
     phis = []
     for _ in range(steps):
         optimizer.zero_grad()
-        reg(torch.randn(64, 4, generator=generator)).backward()
+        x = torch.randn(64, 4, generator=generator)
+        (0.0 * model(x).sum() + reg(x)).backward()
         optimizer.step()
         phis.append(reg.values["phi"])
     return phis, model
@@ -85,6 +86,14 @@ def test_a_schedule_is_any_callable_and_sees_the_last_phi():
     assert float(seen[1][1]) > 0
 
 
+def test_a_sparse_target_is_held_too():
+    aim = 2 * soft_phi(network())
+    phis, _ = optimized(sparse(target(aim, weight=20.0), every=3), steps=200)
+    computed = [phi for phi in phis if phi == phi]
+    assert len(computed) == 67
+    assert sum(computed[-20:]) / 20 == pytest.approx(aim, rel=0.25)
+
+
 def test_the_cosine_falls_to_zero_and_stays_there():
     schedule = cosine(0.2, steps=10)
     weights = [schedule(step, None) for step in range(13)]
@@ -99,6 +108,7 @@ def test_the_cosine_falls_to_zero_and_stays_there():
         lambda: constant(float("nan")),
         lambda: early(0.1, steps=0),
         lambda: cosine(0.1, steps=0),
+        lambda: sparse(0.1, every=0),
         lambda: target(0.0, weight=1.0),
         lambda: target(0.1, weight=-1.0),
     ],

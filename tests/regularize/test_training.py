@@ -37,7 +37,7 @@ class Block(nn.Module):
 
 
 def gradients(model, *, attached=False):
-    reg = FoldingRegularizer(model, 0.5)
+    reg = FoldingRegularizer(model, 0.5, pairs=8)
     if attached:
         reg.attach()
     torch.manual_seed(2)
@@ -79,7 +79,7 @@ def test_reentrant_checkpoints_are_refused(attached):
 def test_a_checkpoint_around_the_whole_model():
     def outer(reentrant):
         model = Block()
-        reg = FoldingRegularizer(model, 0.5).attach()
+        reg = FoldingRegularizer(model, 0.5, pairs=8).attach()
         torch.manual_seed(2)
         checkpoint(model, X.clone().requires_grad_(), use_reentrant=reentrant).square().mean().backward()
         return [p.grad for p in model.parameters()], reg
@@ -127,6 +127,16 @@ def test_a_batch_of_one_class_or_one_input_adds_nothing():
     assert math.isnan(reg.values["phi"])
     assert reg(X[:1]).item() == 0.0
     assert reg.step == 2
+
+
+@pytest.mark.parametrize(("size", "pairs"), [(4, 1), (64, 3), (400, 8)])
+def test_by_default_the_extra_inputs_are_a_quarter_of_the_batch(size, pairs):
+    model, sizes = Block(), []
+    reg = FoldingRegularizer(model, 0.5)
+    reg(X)
+    model.register_forward_hook(lambda module, args, output: sizes.append(len(output)))
+    reg(torch.randn(size, 6))
+    assert sizes == [5 * pairs]
 
 
 def test_the_values_are_those_of_the_last_term():
