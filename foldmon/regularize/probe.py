@@ -74,6 +74,7 @@ class SoftProbe:
         forward: Forward | None,
     ) -> None:
         self.model = unwrap(model)
+        _refuse_sharded(self.model)
         self.points = points
         self.softness = softness
         self.layers = layers
@@ -92,6 +93,7 @@ class SoftProbe:
             RuntimeError: a block runs under reentrant checkpointing, or no parameter can be trained.
         """
         with preserved_random_state(), eval_flags(self.model), ExitStack() as stack:
+            self._let_recurrent_layers_train()
             if not self._axes:
                 self._scout(pairs)
             chi = self._chi(pairs, stack)
@@ -101,6 +103,12 @@ class SoftProbe:
             if not torch.is_grad_enabled():
                 return Slope(phi, count)
             return Slope(phi.detach(), count, *self._gradients(phi))
+
+    def _let_recurrent_layers_train(self) -> None:
+        # cuDNN runs no backward pass of a recurrent layer in eval mode; without dropout the modes agree.
+        for module in self.model.modules():
+            if isinstance(module, nn.RNNBase) and module.dropout == 0:
+                module.training = True
 
     def _scout(self, pairs: Pairs) -> None:
         prober = Prober(self.model, pairs[:1], layers=self.layers, forward=self.forward)
@@ -148,6 +156,15 @@ class SoftProbe:
         found = torch.autograd.grad(GRADIENT_SCALE * phi, parameters, allow_unused=True)
         used = [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
         return tuple(p for p, _ in used), tuple(g for _, g in used)
+
+
+def _refuse_sharded(model: nn.Module) -> None:
+    kinds = {cls.__name__ for module in model.modules() for cls in type(module).__mro__}
+    if kinds & {"FSDPModule", "FullyShardedDataParallel"}:
+        raise ValueError(
+            "the regularizer cannot train a model whose parameters FSDP shards: its extra pass takes "
+            "gradients outside the sharded backward pass; use DistributedDataParallel"
+        )
 
 
 def refuse_reentrant_checkpoint() -> None:

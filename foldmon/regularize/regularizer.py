@@ -53,7 +53,7 @@ class FoldingRegularizer:
 
     Raises:
         TypeError: ``model`` is no module.
-        ValueError: an argument out of its range.
+        ValueError: an argument out of its range, or a model sharded by FSDP.
 
     Source: "The Space Between: On Folding, Symmetries and Sampling", arXiv 2503.08502, which proposes
     rewarding folding; the soft symbols are foldmon's own.

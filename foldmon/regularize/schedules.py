@@ -29,7 +29,8 @@ def constant(weight: float) -> Schedule:
 def early(weight: float, steps: int) -> Schedule:
     """Full weight during the first ``steps`` steps, then none, and no cost.
 
-    Source: arXiv 2502.09954, section 6: folding is built up in the first part of training.
+    Source: "The Space Between: On Folding, Symmetries and Sampling", arXiv 2503.08502, suggests to
+    encourage folding early in training.
 
     Example:
         >>> from foldmon.regularize import early

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from foldmon import FoldingRegularizer
@@ -44,6 +45,8 @@ def worker(rank, port, folder):
         for unused in (False, True)
     }
     torch.save(found, folder / f"{rank}.pt")
+    with pytest.raises(ValueError, match="DistributedDataParallel"):
+        FoldingRegularizer(fully_shard(network()))
     dist.destroy_process_group()
 
 

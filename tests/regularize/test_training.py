@@ -172,6 +172,24 @@ def test_tokens_are_joined_in_embedding_space():
     assert model[2].weight.grad.any()
 
 
+def test_recurrent_layers_run_in_the_mode_that_has_a_backward_pass():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.hidden = nn.LSTM(6, 16, batch_first=True), nn.Linear(16, 16)
+
+        def forward(self, x):
+            return F.relu(self.hidden(self.lstm(x)[0][:, -1]))
+
+    model, modes = Recurrent(), []
+    model.lstm.eval()
+    model.lstm.register_forward_hook(lambda module, *_: modes.append((module.training, model.training)))
+    FoldingRegularizer(model, 0.5)(torch.randn(16, 4, 6)).backward()
+    assert modes[-1] == (True, False)
+    assert not model.lstm.training
+    assert model.lstm.weight_hh_l0.grad.any()
+
+
 def test_a_saved_state_goes_on_with_the_same_pairs():
     first, second = FoldingRegularizer(Block(), 0.5), FoldingRegularizer(Block(), 0.5)
     first(X)
