@@ -12,6 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
 
+from foldmon.measure.wrappers import unwrap
 from foldmon.regularize.gradient import Weight, add_gradient
 from foldmon.regularize.probe import Slope, refuse_reentrant_checkpoint
 
@@ -96,5 +97,5 @@ def _packed(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     """Inputs as ``reg(x)`` takes them: a tensor, a tuple, or a dict by the names of the arguments."""
     if not kwargs:
         return args[0] if len(args) == 1 else args
-    names = list(inspect.signature(module.forward).parameters)
+    names = list(inspect.signature(unwrap(module).forward).parameters)
     return dict(zip(names, args, strict=False)) | kwargs

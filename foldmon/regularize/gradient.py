@@ -75,8 +75,8 @@ class _AddGradient(torch.autograd.Function):
         return tuple(output.clone() for output in tensors[:count])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        # Not once_differentiable: a gradient penalty of the user's goes through the outputs twice.
         return None, None, None, None, *outputs, *_scaled(ctx, ctx.arriving())
 
 

@@ -180,10 +180,11 @@ class Structured(nn.Module):
         return {"logits": self.second(hidden), "hidden": hidden, "size": len(x)}
 
 
-def test_structured_inputs_and_outputs():
+@pytest.mark.parametrize("wrap", [lambda model: model, compiled("eager")], ids=["plain", "compiled"])
+def test_structured_inputs_and_outputs(wrap):
     def gradient(attached):
         torch.manual_seed(0)
-        model = Structured()
+        model = wrap(Structured())
         reg = FoldingRegularizer(model, 0.5)
         if attached:
             reg.attach()
@@ -204,6 +205,24 @@ def test_outputs_may_be_changed_in_place():
     output = model(X)
     output.mul_(2.0)
     output.sum().backward()
+
+
+def test_a_gradient_penalty_passes_through():
+    def gradient(attached):
+        model = network()
+        reg = FoldingRegularizer(model, 0.5)
+        if attached:
+            reg.attach()
+        torch.manual_seed(3)
+        x = X.clone().requires_grad_()
+        output = model(x)
+        (slope,) = torch.autograd.grad(output.square().sum(), x, create_graph=True)
+        loss = slope.square().mean()
+        (loss if attached else loss + reg(x)).backward()
+        return [p.grad for p in model.parameters()]
+
+    for a, b in zip(gradient(True), gradient(False), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_an_output_that_cannot_carry_a_gradient_is_named():

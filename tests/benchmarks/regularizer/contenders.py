@@ -16,6 +16,7 @@ class Configuration:
     smoothing: float = 0.0
     mixup: float = 0.0
     folding: float = 0.0
+    early: bool = False  # folding is rewarded in the first half of the training only
 
     @property
     def key(self) -> str:
@@ -37,8 +38,9 @@ _GRIDS = {
     name: [Configuration(lr, **{name: s}) for lr in RATES for s in values]
     for name, values in STRENGTHS.items()
 }
+_GRIDS["folding_early"] = [replace(c, early=True) for c in _GRIDS["folding"]]
 _GRIDS["none"] = [Configuration(lr) for lr in (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)]
-CONTENDERS = ("none", *OTHERS, "folding")
+CONTENDERS = ("none", *OTHERS, "folding", "folding_early")
 
 
 def grid(contender: str) -> list[Configuration]:

@@ -19,6 +19,8 @@ COMPARED = (
     ("folding", "none"),
     ("folding", "weight_decay"),
     ("folding", "best_other"),
+    ("folding_early", "none"),
+    ("folding_early", "weight_decay"),
     (COMBINED, "best_other"),
 )
 POOLED = {"all settings": lambda name: True, "little data": lambda name: "noise" not in name}
