@@ -16,14 +16,13 @@ class Configuration:
     smoothing: float = 0.0
     mixup: float = 0.0
     folding: float = 0.0
-    early: bool = False  # folding is rewarded in the first half of the training only
 
     @property
     def key(self) -> str:
         return ",".join(f"{name}={value:g}" for name, value in asdict(self).items() if value)
 
 
-RATES = (1e-3, 4e-3)
+RATES = (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)
 STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "weight_decay": (0.03, 0.3, 1.0, 3.0),
     "dropout": (0.1, 0.25, 0.4, 0.6),
@@ -33,19 +32,21 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
 }
 OTHERS = ("weight_decay", "dropout", "smoothing", "mixup")
 COMBINED = "folding+best"
-
-_GRIDS = {
-    name: [Configuration(lr, **{name: s}) for lr in RATES for s in values]
-    for name, values in STRENGTHS.items()
-}
-_GRIDS["folding_early"] = [replace(c, early=True) for c in _GRIDS["folding"]]
-_GRIDS["none"] = [Configuration(lr) for lr in (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)]
-CONTENDERS = ("none", *OTHERS, "folding", "folding_early")
+CONTENDERS = ("none", *OTHERS, "folding", COMBINED)
 
 
-def grid(contender: str) -> list[Configuration]:
-    """The eight configurations of a contender."""
-    return _GRIDS[contender]
+def plain_grid() -> list[Configuration]:
+    """Eight learning rates without any regularizer."""
+    return [Configuration(rate) for rate in RATES]
+
+
+def grid(contender: str, rate: float) -> list[Configuration]:
+    """Four strengths at the learning rate that was tuned without a regularizer, and at four times it."""
+    return [
+        Configuration(lr, **{contender: strength})
+        for lr in (rate, 4 * rate)
+        for strength in STRENGTHS[contender]
+    ]
 
 
 def combined_grid(best: Configuration) -> list[Configuration]:

@@ -19,8 +19,6 @@ COMPARED = (
     ("folding", "none"),
     ("folding", "weight_decay"),
     ("folding", "best_other"),
-    ("folding_early", "none"),
-    ("folding_early", "weight_decay"),
     (COMBINED, "best_other"),
 )
 POOLED = {"all settings": lambda name: True, "little data": lambda name: "noise" not in name}
@@ -83,7 +81,7 @@ def _difference(setting: str, score: str, a: str, b: str, values: Floats) -> dic
 
 
 def _scores_table(rows: Rows, settings: list[str], score: str, title: str, factor: float) -> str:
-    names = (*CONTENDERS, COMBINED)
+    names = CONTENDERS
     lines = [f"## {title}\n", "| setting | " + " | ".join(names) + " | best other |"]
     lines.append("| --- " * (len(names) + 2) + "|")
     for setting in settings:

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from statistics import mean
 
-from contenders import COMBINED, CONTENDERS, OTHERS, Configuration, combined_grid, grid
+from contenders import COMBINED, OTHERS, Configuration, combined_grid, grid, plain_grid
 from report import write_report
 from settings import SETTINGS, Setting
 from train import train
@@ -63,7 +63,9 @@ def tune(results: Results, setting: Setting, configurations: list[Configuration]
 
 def run_setting(results: Results, setting: Setting, seeds: range) -> list[dict[str, object]]:
     """Tune and test every contender; one row a contender and seed."""
-    chosen = {name: tune(results, setting, grid(name)) for name in CONTENDERS}
+    chosen = {"none": tune(results, setting, plain_grid())}
+    for name in (*OTHERS, "folding"):
+        chosen[name] = tune(results, setting, grid(name, chosen["none"].lr))
     best = tune(results, setting, [chosen[name] for name in OTHERS])
     chosen[COMBINED] = tune(results, setting, combined_grid(best))
     best_name = next(name for name in OTHERS if chosen[name] == best)

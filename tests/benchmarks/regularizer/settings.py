@@ -34,11 +34,10 @@ SETTINGS = (
     Setting("wine", "mlp", 20),
     Setting("cancer", "mlp", 30),
     Setting("digits", "mlp", 100),
-    Setting("wine", "mlp", 60, noise=0.3),
-    Setting("cancer", "mlp", 100, noise=0.3),
     Setting("digits", "mlp", 300, noise=0.3),
     Setting("digits", "cnn", 100),
-    Setting("digits", "deep", 100),
+    Setting("cancer", "mlp", 100, noise=0.3),
+    Setting("wine", "mlp", 60, noise=0.3),
 )
 
 
@@ -99,8 +98,7 @@ def network(setting: Setting, features: int, classes: int, dropout: float) -> nn
             nn.Linear(256, 64), nn.ReLU(), nn.Dropout(dropout),
             nn.Linear(64, classes),
         )  # fmt: skip
-    depth = {"mlp": 3, "deep": 6}[setting.network]
-    widths = [features] + [64] * depth
+    widths = [features, 64, 64, 64]
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]

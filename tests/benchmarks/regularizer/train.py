@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import foldmon
-from foldmon.regularize import early
 
 STEPS = 200
 BATCH = 32
@@ -26,8 +25,7 @@ def train(setting: Setting, configuration: Configuration, seed: int, *, test: bo
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=configuration.lr, weight_decay=configuration.weight_decay, fused=True
     )
-    weight = early(configuration.folding, STEPS // 2) if configuration.early else configuration.folding
-    regularizer = foldmon.FoldingRegularizer(model, weight, pairs=8, seed=seed)
+    regularizer = foldmon.FoldingRegularizer(model, configuration.folding, pairs=8, seed=seed)
     generator = np.random.default_rng((seed, 2))
     for _ in range(STEPS):
         rows = torch.from_numpy(generator.permutation(len(labels))[:BATCH])
