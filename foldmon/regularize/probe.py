@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from foldmon.measure.activations import Reading, Thresholds
+from foldmon.measure.batch import batch_first
 from foldmon.measure.lines import Lines
 from foldmon.measure.pairs import Pairs
-from foldmon.measure.prober import Forward, Prober, batch_first
+from foldmon.measure.prober import Forward, Prober
 from foldmon.measure.random_state import preserved_random_state
 from foldmon.measure.taps import Taps
 from foldmon.measure.trees import call

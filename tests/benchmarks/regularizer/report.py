@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from contenders import COMBINED, CONTENDERS
 
-from foldmon.measure.statistics import bootstrap_interval
-
 Rows = list[dict[str, Any]]
 Floats = npt.NDArray[np.float64]
 COMPARED = (
@@ -67,15 +65,16 @@ def _differences(rows: Rows, settings: list[str]) -> Rows:
 
 
 def _difference(setting: str, score: str, a: str, b: str, values: Floats) -> dict[str, Any]:
-    low, high = bootstrap_interval(values, resamples=10_000)
+    resampled = np.random.default_rng(0).choice(values, size=(10_000, len(values))).mean(1)
+    low, high = np.quantile(resampled, (0.025, 0.975))
     return {
         "setting": setting,
         "score": score,
         "contender": a,
         "against": b,
         "mean": round(float(values.mean()), 4),
-        "lower": round(low, 4),
-        "upper": round(high, 4),
+        "lower": round(float(low), 4),
+        "upper": round(float(high), 4),
         "seeds": len(values),
     }
 
