@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from foldmon.measure.pairs import Pairs
 from foldmon.measure.prober import Forward
 from foldmon.measure.trees import batch_size, to_tensors
 from foldmon.measure.wrappers import device_of
@@ -204,13 +205,16 @@ class FoldingRegularizer:
         weight = self.schedule(self.step, self._last_phi)
         self.step += 1
         off = not isinstance(weight, Tensor) and weight == 0
-        inputs = to_tensors(x)
-        count = self.pairs or min(8, max(1, batch_size(inputs) // (4 * self.points)))
-        drawn = None if off else pairs_in_batch(inputs, labels, count, self._generator)
+        drawn = None if off else self._draw(to_tensors(x), labels)
         if drawn is None:
             nothing = torch.zeros((), device=device_of(self.model))
             self._last = weight, Slope(phi=nothing, pairs=nothing)
             return None
         slope = self._probe.slope(*drawn)
-        self._last, self._last_phi = (weight, slope), slope.observed_phi
-        return self._last
+        # Without the gradients: they would take the memory of the parameters from step to step.
+        self._last, self._last_phi = (weight, Slope(slope.phi, slope.pairs)), slope.observed_phi
+        return weight, slope
+
+    def _draw(self, inputs: Any, labels: Any) -> tuple[Pairs, Tensor] | None:
+        count = self.pairs or min(8, max(1, batch_size(inputs) // (4 * self.points)))
+        return pairs_in_batch(inputs, labels, count, self._generator)
