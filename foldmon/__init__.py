@@ -13,11 +13,13 @@ from foldmon.measure import (
     register_activation,
 )
 from foldmon.monitor import Monitor
+from foldmon.regularize import FoldingRegularizer
 from foldmon.watch import watch
 
 __all__ = [
     "SELECTED_INDEX",
     "ConsoleExporter",
+    "FoldingRegularizer",
     "FoldingReport",
     "JSONLExporter",
     "MLflowExporter",

@@ -50,6 +50,7 @@ class Prober:
     Attributes:
         sites: names of the chosen sites, in order of execution.
         units: number of units of each.
+        axes: where each site's values hold the rows, as :func:`batch_first` takes it, for all sites.
         coverage: Coverage of the whole model.
         rows_at_once: rows of one pass that keep the largest activation near the memory target.
         evaluations: model evaluations (rows) so far.
@@ -88,7 +89,7 @@ class Prober:
         self.evaluations = 0
         self.notes: dict[str, None] = {}
         self._places: dict[str, int] = {}
-        self._axes: dict[str, int] = {}
+        self.axes: dict[str, int] = {}
         self._look: Look | None = None
         self._taps = Taps(self.model, self._visit)
         self._scout(layers, chunk)
@@ -110,7 +111,7 @@ class Prober:
             if axis is None:
                 missed[site] = f"no dimension of its input {tuple(shape)} follows the batch size"
                 continue
-            self._axes[site] = axis
+            self.axes[site] = axis
             sizes[site] = math.prod(shape) // _SCOUT_ROWS
             bytes_a_row.append(sizes[site] * item_bytes)
         missed |= hidden_activations(scout.sightings, seen)
@@ -211,10 +212,10 @@ class Prober:
     def _visit(self, site: str, reading: Reading) -> None:
         place = self._places.get(site)
         if place is None or self._look is None:
-            if site not in self._axes:
+            if site not in self.axes:
                 self.notes[f"{site} runs in some passes only and is not measured"] = None
             return
-        values = batch_first(reading.values, self._axes[site], self._count)
+        values = batch_first(reading.values, self.axes[site], self._count)
         if values is None:
             self.notes[f"{site} changes its batch dimension and is measured in part"] = None
             return

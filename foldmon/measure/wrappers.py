@@ -33,8 +33,17 @@ def unwrap(model: nn.Module) -> nn.Module:
 def eager_eval(model: nn.Module) -> Iterator[None]:
     """Run ``model`` eagerly, in eval mode, without gradients and outside autocast; then put all back.
 
-    Every submodule gets back its own ``training`` flag, so that frozen BatchNorm stays frozen.
     ``no_grad``, not ``inference_mode``: tensors that a model caches lazily must stay usable in training.
+    """
+    with eval_flags(model), torch.no_grad(), _autocast_off(model):
+        yield
+
+
+@contextmanager
+def eval_flags(model: nn.Module) -> Iterator[None]:
+    """Run ``model`` eagerly and in eval mode, then put both back; gradients and autocast stay as they are.
+
+    Every submodule gets back its own ``training`` flag, so that frozen BatchNorm stays frozen.
     """
     modules = list(model.modules())
     flags = [module.training for module in modules]
@@ -58,8 +67,7 @@ def eager_eval(model: nn.Module) -> Iterator[None]:
             module._compiled_call_impl = None
         for attributes, _ in wrapped:
             attributes["forward"] = attributes["_modules"]["_orig_mod"]
-        with torch.no_grad(), _autocast_off(model):
-            yield
+        yield
     finally:
         for module, flag in zip(modules, flags, strict=True):
             module.training = flag
