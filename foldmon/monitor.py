@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,14 +66,16 @@ class Monitor:
         self._measuring = threading.Lock()
         self._resume_at = 0.0
         self._failures = 0
-        self._told: set[str] = set()
+        self._told: set[object] = set()
         self._closed = False
+        self._attaching = threading.Lock()
+        self._fresh = True
+        self._attached: dict[str, Any] | None = None
         self._output = Output(journal, exporters)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
         self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer)
-        if subject.reason is not None:
-            logger.warning("foldmon: %s: %s", IN_PLACE, subject.reason)
-        self._begin_if_due()
+        self._tell_reason()
+        self._guarded(self._begin_if_due)
 
     # What the user reads
 
@@ -86,11 +88,6 @@ class Monitor:
     def steps(self) -> int:
         """Training steps counted so far."""
         return self._step
-
-    @property
-    def closed(self) -> bool:
-        """Whether the monitor has been closed."""
-        return self._closed
 
     @property
     def overhead(self) -> float:
@@ -136,19 +133,22 @@ class Monitor:
         if self._closed:
             raise RuntimeError("the monitor is closed; call foldmon.watch again")
         self._sampler.wait()
+        self._write_attached()
         began = time.perf_counter()
         self._subject.snapshot()
         return self._probe(self._step, time.perf_counter() - began)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until what was measured has reached every backend; False where it has not in time."""
-        return self._sampler.wait(timeout) and self._output.flush(timeout)
+        measured = self._sampler.wait(timeout)
+        self._write_attached()
+        return self._output.flush(timeout) and measured
 
     def close(self, timeout: float = 30.0) -> None:
         """Finish the probe under way, deliver what is left and stop; a second call does nothing.
 
         Args:
-            timeout: seconds to wait for a probe, and for each backend.
+            timeout: seconds to wait for a probe, and again for the backends.
         """
         if self._closed:
             return
@@ -159,6 +159,7 @@ class Monitor:
             self._subject.release()
         else:
             logger.warning("foldmon: the last probe did not end within %.0f s and is left out", timeout)
+        self._write_attached()
         self._output.write(end_record(self._step, self._costs()))
         self._output.close(timeout)
 
@@ -175,13 +176,21 @@ class Monitor:
         return {"step": self._step, "skipped": self.skipped, "pairs": self._subject.pairs.fingerprint()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken.
+        """Go on where :meth:`state_dict` was taken: step numbers continue, at the next training step.
+
+        What was measured at attach is taken back: it would stand at step 0 of a run that is beyond it.
 
         Raises:
             KeyError: the state is of something else.
         """
-        self._step, self.skipped = int(state["step"]), int(state["skipped"])
-        if state["pairs"] != self._subject.pairs.fingerprint():
+        step, skipped, fingerprint = int(state["step"]), int(state["skipped"]), state["pairs"]
+        self._sampler.wait()
+        with self._attaching:
+            if self._fresh:
+                self._fresh, self._attached, self.report = False, None, None
+                self.history.clear()
+        self._step, self.skipped = step, skipped
+        if fingerprint != self._subject.pairs.fingerprint():
             logger.warning(
                 "foldmon: the resumed run draws other held-out pairs than the saved one; phi may jump. "
                 "Pass the same data and seed to keep them"
@@ -192,11 +201,9 @@ class Monitor:
     def _advance(self, steps: int = 1) -> None:
         if self._closed:
             return
+        self._guarded(self._write_attached)
         self._step += steps
-        try:
-            self._begin_if_due()
-        except Exception as error:
-            self._trouble(error)
+        self._guarded(self._begin_if_due)
 
     def _begin_if_due(self) -> None:
         now = time.perf_counter()
@@ -209,6 +216,7 @@ class Monitor:
             self._schedule.postpone(now)
             return
         self._subject.snapshot()
+        self._tell_reason()
         stall = time.perf_counter() - now
         if self._subject.background:
             step = self._step
@@ -219,11 +227,8 @@ class Monitor:
     # In the sampler's thread (in the training thread where there is no copy)
 
     def _guarded_probe(self, step: int, stall: float) -> None:
-        try:
-            self._probe(step, stall)
+        if self._guarded(lambda: self._probe(step, stall)):
             self._failures = 0
-        except Exception as error:
-            self._trouble(error)
 
     def _probe(self, step: int, stall: float) -> FoldingReport:
         began = time.perf_counter()
@@ -236,8 +241,24 @@ class Monitor:
             record = probe_record(report, logged, costs)
             self.report = report
             self.history.append(report)
-            self._output.write(record)
+            self._write(record)
         return report
+
+    def _write(self, record: dict[str, Any]) -> None:
+        with self._attaching:
+            if self._fresh:
+                self._attached = record
+                return
+        self._output.write(record)
+
+    def _write_attached(self) -> None:
+        """Training begins with no state loaded: what was measured at attach belongs to the run."""
+        if self._fresh:
+            with self._attaching:
+                self._fresh = False
+                record, self._attached = self._attached, None
+            if record is not None:
+                self._output.write(record)
 
     def _costs(self) -> dict[str, float]:
         return {
@@ -246,22 +267,46 @@ class Monitor:
             "interval": self._schedule.interval(),
         }
 
-    def _trouble(self, error: Exception) -> None:
-        """Report an error once, and probe less often while probes fail."""
-        self._failures += 1
-        self._resume_at = time.perf_counter() + min(2.0**self._failures, _LONGEST_PAUSE)
-        text = f"{type(error).__name__}: {error}"
-        if text not in self._told:
-            self._told.add(text)
-            logger.warning(
-                "foldmon: a probe failed (%s); training goes on, and so does measuring where it can",
-                text,
-                exc_info=logger.isEnabledFor(logging.DEBUG),
-            )
+    def _guarded(self, work: Callable[[], object]) -> bool:
+        """Do it; an error of it is reported once, and then probes come less often. True without one."""
+        try:
+            work()
+        except Exception as error:
+            self._failures += 1
+            pause = min(2.0**self._failures, _LONGEST_PAUSE)
+            self._resume_at = time.perf_counter() + pause
+            # Texts may differ from time to time (bytes of memory, addresses): the place does not.
+            if (place := _place_of(error)) not in self._told:
+                self._told.add(place)
+                logger.warning(
+                    "foldmon: a probe failed (%s: %s); training goes on, and so does measuring where it "
+                    "can (the next probe comes in %.0f s or later)",
+                    type(error).__name__, error, pause,
+                    exc_info=logger.isEnabledFor(logging.DEBUG),
+                )  # fmt: skip
+            return False
+        return True
+
+    def _tell_reason(self) -> None:
+        reason = self._subject.reason
+        if reason is not None and not self._subject.background and reason not in self._told:
+            self._told.add(reason)
+            logger.warning("foldmon: the model is measured in the training thread, not beside it: %s", reason)
 
     def abandon(self) -> None:
-        """In a forked child: forget the threads, which exist in the parent only."""
+        """In a forked child: forget the threads and their locks, which belong to the parent."""
         self._closed = True
+        self._sampler = Sampler()
+        self._output.abandon()
         with contextlib.suppress(Exception):
             if self._counter is not None:
                 self._counter.close()
+
+
+def _place_of(error: Exception) -> object:
+    """Where an error was raised, to recognise it again."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    code = None if last is None else (last.tb_frame.f_code.co_filename, last.tb_lineno)
+    return type(error), code

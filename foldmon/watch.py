@@ -8,12 +8,14 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
 from torch.optim import Optimizer
 
 from foldmon.config import Config
+from foldmon.exporters.journal import JSONLExporter
 from foldmon.exporters.resolve import ExporterLike, resolve
 from foldmon.measure.pairs import Pairs, draw_pairs
 from foldmon.measure.prober import Forward
@@ -104,7 +106,9 @@ def watch(
     drawn = data if isinstance(data, Pairs) else draw_pairs(data, config.pairs, seed=config.seed)
     subject = Subject(model, drawn, config, forward)
     journal, delivered = resolve(exporters, config.log_dir)
-    if (earlier := _monitors.pop(model, None)) is not None and not earlier.closed:
+    earlier = _monitors.get(model)
+    _check_unused(journal, earlier)
+    if earlier is not None:
         logger.warning("foldmon: the model was watched already; the earlier monitor is closed")
         _close(earlier)
     _close_at_exit()
@@ -114,6 +118,15 @@ def watch(
     _open.add(monitor)
     weakref.finalize(model, _orphaned, weakref.ref(monitor)).atexit = False
     return monitor
+
+
+def _check_unused(journal: JSONLExporter, earlier: Monitor | None) -> None:
+    for other in _open:
+        same = Path(other.journal_path).absolute() == journal.path.absolute()
+        if same and other is not earlier:
+            raise ValueError(
+                f"another monitor writes to {journal.path}; give each model a log_dir of its own"
+            )
 
 
 def _orphaned(reference: weakref.ref[Monitor]) -> None:
