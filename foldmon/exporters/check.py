@@ -39,8 +39,8 @@ def _wrong_part(record: Record) -> str | None:
     parts = [
         (record["monitor"], _MONITOR),
         (record["warning"], _WARNING),
-        (record["decision"] or {}, _DECISION if record["decision"] else {}),
-        (event or {}, _EVENT if event else {}),
+        *([(record["decision"], _DECISION)] if record["decision"] is not None else []),
+        *([(event, _EVENT)] if event is not None else []),
     ]
     return next(filter(None, (_wrong_field(part, fields) for part, fields in parts)), None)
 

@@ -32,8 +32,8 @@ def safe_name(name: str) -> str:
         return safe
     half = _LONGEST // 2
     # A cut may fall inside a character, of which nothing is kept.
-    head, tail = data[:half].decode(errors="ignore"), data[1 - half :].decode(errors="ignore")
-    return f"{head}~{tail}".strip(".")
+    head, tail = data[:half].decode(errors="ignore"), data[2 - half :].decode(errors="ignore")
+    return f"{head}__{tail}".strip(".")
 
 
 def scalars(record: Record) -> dict[str, float]:
@@ -74,5 +74,5 @@ def safe_tag(name: str) -> str:
 
 def _unused(tag: str, used: Container[str]) -> str:
     """The tag, with a number where another value has it already."""
-    free = (tag if n == 1 else f"{tag}~{n}" for n in count(1))
+    free = (tag if n == 1 else f"{tag}-{n}" for n in count(1))
     return next(candidate for candidate in free if candidate not in used)
