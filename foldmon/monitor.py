@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -15,6 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from foldmon.config import Config
+from foldmon.distributed import Team, TeamError
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.journal import JSONLExporter
 from foldmon.exporters.output import Output
@@ -70,6 +72,8 @@ class Monitor:
         self._closed = False
         self._attaching = threading.Lock()
         self._fresh = True
+        self._taken = 0  # steps in this process
+        self._next = 0.0  # step of the next probe of a team
         self._attached: dict[str, Any] | None = None
         self._output = Output(journal, exporters)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
@@ -162,6 +166,8 @@ class Monitor:
         self._write_attached()
         self._output.write(end_record(self._step, self._costs()))
         self._output.close(timeout)
+        if self._subject.team is not None:
+            self._subject.team.close()
 
     def __enter__(self) -> Monitor:
         return self
@@ -203,12 +209,17 @@ class Monitor:
             return
         self._guarded(self._write_attached)
         self._step += steps
+        self._taken += steps
         self._guarded(self._begin_if_due)
 
     def _begin_if_due(self) -> None:
         now = time.perf_counter()
         if self._step:
             self._schedule.start(now)
+        if (team := self._subject.team) is not None:
+            if self._step >= self._next:
+                self._probe_together(team)
+            return
         if now < self._resume_at or not self._schedule.due(self._step, now):
             return
         if self._sampler.busy:
@@ -223,6 +234,21 @@ class Monitor:
             self._sampler.offer(lambda: self._guarded_probe(step, stall))
         else:
             self._guarded_probe(self._step, stall)
+
+    def _probe_together(self, team: Team) -> None:
+        # The ranks' clocks differ: all of them do what the first one's says, and no one asks at every step.
+        self._next = math.inf
+        self._guarded_probe(self._step, 0.0)
+
+        def after() -> int:
+            every = self.config.every
+            if every is not None:
+                ahead = every - self._step % every
+            else:
+                ahead = self._schedule.steps_ahead(self._taken, time.perf_counter())
+            return max(ahead, 1 << min(self._failures, 12))
+
+        self._next = self._step + team.from_first(after)
 
     # In the sampler's thread (in the training thread where there is no copy)
 
@@ -271,6 +297,12 @@ class Monitor:
         """Do it; an error of it is reported once, and then probes come less often. True without one."""
         try:
             work()
+        except TeamError as error:
+            self._next = math.inf
+            if TeamError not in self._told:
+                self._told.add(TeamError)
+                logger.warning("foldmon: no more probes: %s", error)
+            return False
         except Exception as error:
             self._failures += 1
             pause = min(2.0**self._failures, _LONGEST_PAUSE)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ def small_disk(tmp_path):
 
 
 def fill(folder) -> None:
-    with open(folder / "filler", "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+    with open(folder / "filler", "wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(b"x" * 1024)
 

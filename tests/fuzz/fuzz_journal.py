@@ -34,10 +34,14 @@ FOLDER = Path(tempfile.mkdtemp())
 
 def check_name(name: str) -> None:
     safe = safe_name(name)
-    assert "/" not in safe and ".." not in safe and safe not in ("", ".")
-    assert safe.isprintable() and len(safe.encode()) <= 120
+    assert "/" not in safe
+    assert ".." not in safe
+    assert safe not in ("", ".")
+    assert safe.isprintable()
+    assert len(safe.encode()) <= 120
     tag = safe_tag(name)
-    assert len(tag.encode()) <= 240 and not tag.startswith("/")
+    assert len(tag.encode()) <= 240
+    assert not tag.startswith("/")
     _validate_metric_name(metric_name(tag))
     tags = layer_tags([name, name + "/", "." + name])
     assert len(set(tags)) == 3
@@ -69,7 +73,8 @@ def check_file(data: bytes) -> None:
     journal.close()
     after = read_journal(path)
     assert len(after) in (len(before) + 1, len(before) + 2)
-    assert after[-1]["kind"] == "end" and isinstance(after[-1]["seq"], int)
+    assert after[-1]["kind"] == "end"
+    assert isinstance(after[-1]["seq"], int)
 
 
 def mutated(provider: atheris.FuzzedDataProvider) -> bytes:
