@@ -57,7 +57,10 @@ class Team:
         self._lost: str | None = None
         with self._answered("foldmon.watch must be called on every rank"):
             self._group = dist.new_group(
-                self.ranks, timeout=TIMEOUT, backend="gloo", use_local_synchronization=True
+                self.ranks,
+                timeout=TIMEOUT,
+                backend="gloo",
+                use_local_synchronization=len(self.ranks) < dist.get_world_size(),
             )
 
     def from_first(self, make: Callable[[], T]) -> T:
