@@ -57,6 +57,11 @@ class Subject:
             raise ValueError(
                 "the model has lazy parameters without shapes; run one forward pass before foldmon.watch"
             )
+        if team is not None and config.method == "exact":
+            raise ValueError(
+                'probes that ranks share are sampled; pass method="sampled", and measure a checkpoint with '
+                'foldmon.measure(..., method="exact")'
+            )
         self._model = weakref.ref(unwrap(model))
         self.pairs, self.config, self.forward = pairs, config, forward
         self.team = team

@@ -150,7 +150,7 @@ class Delivery:
     def _close_exporter(self) -> None:
         try:
             self.exporter.close()
-        except Exception as error:
+        except BaseException as error:
             logger.warning("foldmon: closing the %s exporter failed: %s", self.exporter.name, error)
 
     @property

@@ -65,7 +65,7 @@ class UnitCounts:
         state = self.__dict__.copy()
         for key in ("_ever", "_always"):
             state[key] = {place: _on_cpu(mark) for place, mark in state[key].items()}
-        return state | {"_nonfinite": [int(count) for count in self._nonfinite]}
+        return state | {"_nonfinite": [int(count) for count in self._nonfinite], "_scratch": Scratch()}
 
     @property
     def nonfinite(self) -> Ints:

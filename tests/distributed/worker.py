@@ -161,6 +161,7 @@ def refused() -> None:
         (replicated(network()), torch.empty(0, 8), {}, "empty"),
         (replicated(network()), held_out(), {"exporters": "tensorbord"}, "did you mean 'tensorboard'"),
         (replicated(network()), held_out(), {"layers": ["2"]}, "unknown layer"),
+        (replicated(network()), held_out(), {"method": "exact"}, "are sampled"),
     ):
         with pytest.raises(ValueError, match=message):
             foldmon.watch(model, data, **{"exporters": [], "log_dir": "refused", **options})
