@@ -121,7 +121,8 @@ def _digits() -> tuple[Tensor, Tensor]:
     return images[order], torch.tensor(data.target)[order]
 
 
-def _cnn() -> nn.Module:
+def digits_cnn() -> nn.Module:
+    """A small CNN for images of 8 x 8 pixels and ten classes."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
         nn.MaxPool2d(2), nn.Flatten(), nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(),
@@ -147,7 +148,7 @@ def _twin(
     learned[wrong] = (learned[wrong] + shift[wrong]) % 10
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _cnn()
+        model = digits_cnn()
     exporters: list[Exporter] = [TensorBoardExporter(folder / f"{stamp}-{name}")]
     if mlflow:
         exporters.append(_mlflow_run(folder, f"{name} {stamp}"))

@@ -94,6 +94,11 @@ class Monitor:
         return self._step
 
     @property
+    def closed(self) -> bool:
+        """Whether the monitor has been closed."""
+        return self._closed
+
+    @property
     def overhead(self) -> float:
         """Share of the time since the first step that probes cost: their wall time and the standstill."""
         return self._schedule.overhead(time.perf_counter())

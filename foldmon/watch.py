@@ -115,7 +115,7 @@ def watch(
     journal, delivered = _destinations(exporters, config.log_dir, team)
     earlier = _monitors.get(model)
     _check_unused(journal, earlier)
-    if earlier is not None:
+    if earlier is not None and not earlier.closed:
         logger.warning("foldmon: the model was watched already; the earlier monitor is closed")
         _close(earlier)
     _close_at_exit()
@@ -141,7 +141,7 @@ def _destinations(
 def _check_unused(journal: JSONLExporter, earlier: Monitor | None) -> None:
     for other in _open:
         same = Path(other.journal_path).absolute() == journal.path.absolute() != Path(os.devnull)
-        if same and other is not earlier:
+        if same and other is not earlier and not other.closed:
             raise ValueError(
                 f"another monitor writes to {journal.path}; give each model a log_dir of its own"
             )
