@@ -8,6 +8,7 @@ foldmon's own, so that training's collectives are not disturbed, and the first r
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -161,8 +162,10 @@ class Team:
 
     def close(self) -> None:
         """Give the group back."""
-        if dist.is_initialized() and self._lost is None:
-            dist.destroy_process_group(self._group)
+        # It is gone where the user has ended all communication before.
+        if self._lost is None and dist.is_initialized():
+            with contextlib.suppress(ValueError, RuntimeError):
+                dist.destroy_process_group(self._group)
 
     @contextmanager
     def _answered(self, advice: str = "another rank has ended, or is at another step") -> Iterator[None]:

@@ -78,7 +78,8 @@ class Monitor:
         self._output = Output(journal, exporters)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
         self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer)
-        self._tell_reason()
+        if subject.reason is not None:
+            logger.warning("foldmon: %s: %s", IN_PLACE, subject.reason)
         self._guarded(self._begin_if_due)
 
     # What the user reads
@@ -232,7 +233,6 @@ class Monitor:
             self._schedule.postpone(now)
             return
         self._subject.snapshot()
-        self._tell_reason()
         stall = time.perf_counter() - now
         if self._subject.background:
             step = self._step
@@ -323,12 +323,6 @@ class Monitor:
                 )  # fmt: skip
             return False
         return True
-
-    def _tell_reason(self) -> None:
-        reason = self._subject.reason
-        if reason is not None and not self._subject.background and reason not in self._told:
-            self._told.add(reason)
-            logger.warning("foldmon: the model is measured in the training thread, not beside it: %s", reason)
 
     def abandon(self) -> None:
         """In a forked child: forget the threads and their locks, which belong to the parent."""
