@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from foldmon.config import Config
+from foldmon.distributed import Team, TeamError
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.journal import JSONLExporter
 from foldmon.exporters.output import Output
@@ -66,14 +68,19 @@ class Monitor:
         self._measuring = threading.Lock()
         self._resume_at = 0.0
         self._failures = 0
-        self._told: set[str] = set()
+        self._told: set[object] = set()
         self._closed = False
+        self._attaching = threading.Lock()
+        self._fresh = True
+        self._taken = 0  # steps in this process
+        self._next = 0.0  # step of the next probe of a team
+        self._attached: dict[str, Any] | None = None
         self._output = Output(journal, exporters)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
         self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer)
         if subject.reason is not None:
             logger.warning("foldmon: %s: %s", IN_PLACE, subject.reason)
-        self._begin_if_due()
+        self._guarded(self._begin_if_due)
 
     # What the user reads
 
@@ -136,19 +143,22 @@ class Monitor:
         if self._closed:
             raise RuntimeError("the monitor is closed; call foldmon.watch again")
         self._sampler.wait()
+        self._write_attached()
         began = time.perf_counter()
         self._subject.snapshot()
         return self._probe(self._step, time.perf_counter() - began)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until what was measured has reached every backend; False where it has not in time."""
-        return self._sampler.wait(timeout) and self._output.flush(timeout)
+        measured = self._sampler.wait(timeout)
+        self._write_attached()
+        return self._output.flush(timeout) and measured
 
     def close(self, timeout: float = 30.0) -> None:
         """Finish the probe under way, deliver what is left and stop; a second call does nothing.
 
         Args:
-            timeout: seconds to wait for a probe, and for each backend.
+            timeout: seconds to wait for a probe, and again for the backends.
         """
         if self._closed:
             return
@@ -159,8 +169,11 @@ class Monitor:
             self._subject.release()
         else:
             logger.warning("foldmon: the last probe did not end within %.0f s and is left out", timeout)
+        self._write_attached()
         self._output.write(end_record(self._step, self._costs()))
         self._output.close(timeout)
+        if self._subject.team is not None:
+            self._subject.team.close()
 
     def __enter__(self) -> Monitor:
         return self
@@ -175,13 +188,21 @@ class Monitor:
         return {"step": self._step, "skipped": self.skipped, "pairs": self._subject.pairs.fingerprint()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken.
+        """Go on where :meth:`state_dict` was taken: step numbers continue, at the next training step.
+
+        What was measured at attach is taken back: it would stand at step 0 of a run that is beyond it.
 
         Raises:
             KeyError: the state is of something else.
         """
-        self._step, self.skipped = int(state["step"]), int(state["skipped"])
-        if state["pairs"] != self._subject.pairs.fingerprint():
+        step, skipped, fingerprint = int(state["step"]), int(state["skipped"]), state["pairs"]
+        self._sampler.wait()
+        with self._attaching:
+            if self._fresh:
+                self._fresh, self._attached, self.report = False, None, None
+                self.history.clear()
+        self._step, self.skipped = step, skipped
+        if fingerprint != self._subject.pairs.fingerprint():
             logger.warning(
                 "foldmon: the resumed run draws other held-out pairs than the saved one; phi may jump. "
                 "Pass the same data and seed to keep them"
@@ -192,16 +213,19 @@ class Monitor:
     def _advance(self, steps: int = 1) -> None:
         if self._closed:
             return
+        self._guarded(self._write_attached)
         self._step += steps
-        try:
-            self._begin_if_due()
-        except Exception as error:
-            self._trouble(error)
+        self._taken += steps
+        self._guarded(self._begin_if_due)
 
     def _begin_if_due(self) -> None:
         now = time.perf_counter()
         if self._step:
             self._schedule.start(now)
+        if (team := self._subject.team) is not None:
+            if self._step >= self._next:
+                self._probe_together(team)
+            return
         if now < self._resume_at or not self._schedule.due(self._step, now):
             return
         if self._sampler.busy:
@@ -216,14 +240,26 @@ class Monitor:
         else:
             self._guarded_probe(self._step, stall)
 
+    def _probe_together(self, team: Team) -> None:
+        # The ranks' clocks differ: all of them do what the first one's says, and no one asks at every step.
+        self._next = math.inf
+        self._guarded_probe(self._step, 0.0)
+
+        def after() -> int:
+            every = self.config.every
+            if every is not None:
+                ahead = every - self._step % every
+            else:
+                ahead = self._schedule.steps_ahead(self._taken, time.perf_counter())
+            return max(ahead, 1 << min(self._failures, 12))
+
+        self._next = self._step + team.from_first(after)
+
     # In the sampler's thread (in the training thread where there is no copy)
 
     def _guarded_probe(self, step: int, stall: float) -> None:
-        try:
-            self._probe(step, stall)
+        if self._guarded(lambda: self._probe(step, stall)):
             self._failures = 0
-        except Exception as error:
-            self._trouble(error)
 
     def _probe(self, step: int, stall: float) -> FoldingReport:
         began = time.perf_counter()
@@ -236,8 +272,24 @@ class Monitor:
             record = probe_record(report, logged, costs)
             self.report = report
             self.history.append(report)
-            self._output.write(record)
+            self._write(record)
         return report
+
+    def _write(self, record: dict[str, Any]) -> None:
+        with self._attaching:
+            if self._fresh:
+                self._attached = record
+                return
+        self._output.write(record)
+
+    def _write_attached(self) -> None:
+        """Training begins with no state loaded: what was measured at attach belongs to the run."""
+        if self._fresh:
+            with self._attaching:
+                self._fresh = False
+                record, self._attached = self._attached, None
+            if record is not None:
+                self._output.write(record)
 
     def _costs(self) -> dict[str, float]:
         return {
@@ -246,22 +298,46 @@ class Monitor:
             "interval": self._schedule.interval(),
         }
 
-    def _trouble(self, error: Exception) -> None:
-        """Report an error once, and probe less often while probes fail."""
-        self._failures += 1
-        self._resume_at = time.perf_counter() + min(2.0**self._failures, _LONGEST_PAUSE)
-        text = f"{type(error).__name__}: {error}"
-        if text not in self._told:
-            self._told.add(text)
-            logger.warning(
-                "foldmon: a probe failed (%s); training goes on, and so does measuring where it can",
-                text,
-                exc_info=logger.isEnabledFor(logging.DEBUG),
-            )
+    def _guarded(self, work: Callable[[], object]) -> bool:
+        """Do it; an error of it is reported once, and then probes come less often. True without one."""
+        try:
+            work()
+        except TeamError as error:
+            self._next = math.inf
+            if TeamError not in self._told:
+                self._told.add(TeamError)
+                logger.warning("foldmon: no more probes: %s", error)
+            return False
+        except Exception as error:
+            self._failures += 1
+            pause = min(2.0**self._failures, _LONGEST_PAUSE)
+            self._resume_at = time.perf_counter() + pause
+            # Texts may differ from time to time (bytes of memory, addresses): the place does not.
+            if (place := _place_of(error)) not in self._told:
+                self._told.add(place)
+                logger.warning(
+                    "foldmon: a probe failed (%s: %s); training goes on, and so does measuring where it "
+                    "can (the next probe comes in %.0f s or later)",
+                    type(error).__name__, error, pause,
+                    exc_info=logger.isEnabledFor(logging.DEBUG),
+                )  # fmt: skip
+            return False
+        return True
 
     def abandon(self) -> None:
-        """In a forked child: forget the threads, which exist in the parent only."""
+        """In a forked child: forget the threads and their locks, which belong to the parent."""
         self._closed = True
+        self._sampler = Sampler()
+        self._output.abandon()
         with contextlib.suppress(Exception):
             if self._counter is not None:
                 self._counter.close()
+
+
+def _place_of(error: Exception) -> object:
+    """Where an error was raised, to recognise it again."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    code = None if last is None else (last.tb_frame.f_code.co_filename, last.tb_lineno)
+    return type(error), code

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from foldmon.config import Config
+from foldmon.distributed import Team, resharded
 from foldmon.measure import FoldingReport, Pairs, measure_here
 from foldmon.measure.coverage import Coverage
 from foldmon.measure.prober import Forward, Prober
@@ -32,6 +33,8 @@ class Subject:
         pairs: held-out pairs.
         config: options.
         forward: calls the model in a way of its own.
+        team: the processes that train the model together, each of which measures its share of the pairs
+            in its training thread; None where this one is alone.
 
     Attributes:
         background: whether measuring may run beside training.
@@ -42,18 +45,31 @@ class Subject:
         ValueError: the model or the options do not fit, see :class:`foldmon.measure.prober.Prober`.
     """
 
-    def __init__(self, model: nn.Module, pairs: Pairs, config: Config, forward: Forward | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        pairs: Pairs,
+        config: Config,
+        forward: Forward | None,
+        team: Team | None = None,
+    ) -> None:
         if any(nn.parameter.is_lazy(tensor) for tensor in model.parameters()):
             raise ValueError(
                 "the model has lazy parameters without shapes; run one forward pass before foldmon.watch"
             )
+        if team is not None and config.method == "exact":
+            raise ValueError(
+                'probes that ranks share are sampled; pass method="sampled", and measure a checkpoint with '
+                'foldmon.measure(..., method="exact")'
+            )
         self._model = weakref.ref(unwrap(model))
         self.pairs, self.config, self.forward = pairs, config, forward
+        self.team = team
         self.reason: str | None = None
         self._replica: Replica | None = None
         self._draws = False
         self._copied: Any = None
-        if config.background:
+        if config.background and team is None:
             self._try_replica()
         self._look_over()
 
@@ -101,6 +117,15 @@ class Subject:
 
     def _measure(self, module: nn.Module) -> FoldingReport:
         config = self.config
+        if self.team is not None:
+            return self.team.measure(
+                module,
+                self.pairs,
+                points=config.points,
+                layers=config.layers,
+                at=config.at,
+                forward=self.forward,
+            )
         return measure_here(
             module,
             self.pairs,
@@ -137,7 +162,8 @@ class Subject:
         assert module is not None
         with preserved_random_state():
             before = random_state()
-            prober = Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
+            with resharded(module):
+                prober = Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
             self._draws = drew(before)
         if self._draws and self._replica is not None:
             # A sampler's thread must not draw from generators that training draws from.

@@ -8,12 +8,16 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
 from torch.optim import Optimizer
 
 from foldmon.config import Config
+from foldmon.distributed import Team, team_of
+from foldmon.exporters.base import Exporter
+from foldmon.exporters.journal import JSONLExporter
 from foldmon.exporters.resolve import ExporterLike, resolve
 from foldmon.measure.pairs import Pairs, draw_pairs
 from foldmon.measure.prober import Forward
@@ -101,10 +105,17 @@ def watch(
     )  # fmt: skip
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    drawn = data if isinstance(data, Pairs) else draw_pairs(data, config.pairs, seed=config.seed)
-    subject = Subject(model, drawn, config, forward)
-    journal, delivered = resolve(exporters, config.log_dir)
-    if (earlier := _monitors.pop(model, None)) is not None and not earlier.closed:
+
+    def draw() -> Pairs:
+        return data if isinstance(data, Pairs) else draw_pairs(data, config.pairs, seed=config.seed)
+
+    team = team_of(model)
+    drawn = draw() if team is None else team.same_pairs(draw)
+    subject = Subject(model, drawn, config, forward, team)
+    journal, delivered = _destinations(exporters, config.log_dir, team)
+    earlier = _monitors.get(model)
+    _check_unused(journal, earlier)
+    if earlier is not None and not earlier.closed:
         logger.warning("foldmon: the model was watched already; the earlier monitor is closed")
         _close(earlier)
     _close_at_exit()
@@ -114,6 +125,26 @@ def watch(
     _open.add(monitor)
     weakref.finalize(model, _orphaned, weakref.ref(monitor)).atexit = False
     return monitor
+
+
+def _destinations(
+    exporters: Sequence[ExporterLike] | ExporterLike | None, log_dir: str | None, team: Team | None
+) -> tuple[JSONLExporter, Sequence[Exporter]]:
+    if team is None:
+        return resolve(exporters, log_dir)
+    made: list[tuple[JSONLExporter, Sequence[Exporter]]] = []
+    # Of a team only the first process writes; the others learn where that went wrong.
+    team.from_first(lambda: made.append(resolve(exporters, log_dir)))
+    return made[0] if made else (JSONLExporter(os.devnull), [])
+
+
+def _check_unused(journal: JSONLExporter, earlier: Monitor | None) -> None:
+    for other in _open:
+        same = Path(other.journal_path).absolute() == journal.path.absolute() != Path(os.devnull)
+        if same and other is not earlier and not other.closed:
+            raise ValueError(
+                f"another monitor writes to {journal.path}; give each model a log_dir of its own"
+            )
 
 
 def _orphaned(reference: weakref.ref[Monitor]) -> None:

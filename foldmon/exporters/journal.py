@@ -65,6 +65,11 @@ class JSONLExporter:
                     self._waiting.popleft()
             self._drain()
 
+    @property
+    def waiting(self) -> int:
+        """Number of records that could not be written yet and are in memory only."""
+        return len(self._waiting)
+
     def flush(self) -> None:
         """Try again to write what could not be written before.
 
@@ -82,11 +87,15 @@ class JSONLExporter:
                 self._file = None
 
     def move_to_temporary(self) -> None:
-        """Continue in a temporary folder, where the journal's own place cannot be written."""
+        """Continue in a temporary folder, where the journal's own place cannot be written.
+
+        Raises:
+            OSError: there is no temporary folder to be had either.
+        """
         folder = tempfile.mkdtemp(prefix="foldmon-")
+        self.close()
         with self._lock:
             self.path = Path(folder) / "journal.jsonl"
-            self._file = None
 
     def prepare(self) -> None:
         """Open the file now, so that a wrong path shows at once.
@@ -118,8 +127,13 @@ class JSONLExporter:
     def _opened(self) -> int:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            _end_torn_line(self._file)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                _end_torn_line(file)
+            except OSError:
+                os.close(file)
+                raise
+            self._file = file
         return self._file
 
 
@@ -131,42 +145,68 @@ def _end_torn_line(file: int) -> None:
 
 
 def _last_seq(path: Path) -> int:
-    return max((int(record.get("seq", -1)) for record in read_journal(path)), default=-1)
+    try:
+        seqs = [record.get("seq") for record in read_journal(path)]
+    except OSError:
+        # A file that cannot be read cannot be continued either: opening it says so.
+        return -1
+    return max((seq for seq in seqs if isinstance(seq, int)), default=-1)
 
 
 def read_journal(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """All whole records of a journal, in order; empty where there is no file yet.
 
-    A torn line (a process killed in mid-write) is left out; a line that is no JSON object is logged.
+    A torn line (a process killed in mid-write) and a line that is no record at all are left out. What a
+    record holds is not checked: see :func:`foldmon.exporters.check.flaw`.
+
+    Raises:
+        OSError: the file cannot be read.
     """
     return read_from(path, 0)[0]
 
 
-def read_from(path: str | os.PathLike[str], offset: int) -> tuple[list[dict[str, Any]], int]:
+def read_from(
+    path: str | os.PathLike[str], offset: int, at_most: int | None = None
+) -> tuple[list[dict[str, Any]], int]:
     """The whole records after a byte offset, and the offset behind the last of them.
 
     A last line without its end is not read yet: it may still be being written.
+
+    Args:
+        path: of the journal.
+        offset: where a line begins.
+        at_most: bytes to read, about; at least one line is read. None reads to the end.
     """
-    try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            data = file.read()
-    except FileNotFoundError:
-        return [], offset
+    data = _read(path, offset, at_most)
     whole = data.rfind(b"\n") + 1
     records = []
-    for number, line in enumerate(data[:whole].splitlines()):
-        record = _parsed(line)
+    for number, line in enumerate(data[:whole].split(b"\n")):
+        record, cause = parsed(line)
         if record is not None:
             records.append(record)
         elif line.strip():
-            logger.debug("foldmon: %s: line %d after byte %d is torn", path, number + 1, offset)
+            logger.debug("foldmon: %s: line %d after byte %d: %s", path, number + 1, offset, cause)
     return records, offset + whole
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _read(path: str | os.PathLike[str], offset: int, at_most: int | None) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            data = file.read(-1 if at_most is None else at_most)
+            while at_most is not None and b"\n" not in data and (more := file.read(at_most)):
+                data += more
+            return data
+    except FileNotFoundError:
+        return b""
+
+
+def parsed(line: bytes) -> tuple[dict[str, Any] | None, str]:
+    """A line as a record, or None and the cause."""
     try:
         record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None
+    except (ValueError, RecursionError) as error:
+        return None, f"no JSON ({error})"
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return None, "no JSON object with a kind"
+    return record, ""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from foldmon.exporters.base import PermanentError, Record
-from foldmon.exporters.scalars import scalars
+from foldmon.exporters.scalars import safe_name, scalars
 
 _BATCH = 1000  # most metrics of one request of the REST interface
 _TAG_LENGTH = 4000
@@ -82,7 +82,7 @@ class MLflowExporter:
     def _log_start(self, record: Record) -> None:
         from mlflow.entities import RunTag
 
-        config = {f"foldmon.{name}": str(value) for name, value in record["config"].items()}
+        config = {f"foldmon.{safe_name(name)}": str(value) for name, value in record["config"].items()}
         config["foldmon.model"] = record["model"]
         config["foldmon.layers"] = str(len(record["coverage"]["sites"]))
         # Tags, not parameters: a resumed run may have other options, and a parameter never changes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from foldmon.exporters.base import Exporter, Record
@@ -26,13 +27,13 @@ class Output:
         try:
             journal.prepare()
         except OSError as error:
-            wished = journal.path
-            journal.move_to_temporary()
-            logger.warning(
-                "foldmon: the journal %s cannot be written (%s); it is kept in %s",
-                wished, error, journal.path,
-            )  # fmt: skip
-        self._deliveries = [Delivery(exporter, journal) for exporter in exporters]
+            self._move_journal(error)
+        names = [exporter.name for exporter in exporters]
+        self._deliveries = [
+            # Two exporters of one kind have a cursor each.
+            Delivery(exporter, journal, _numbered(exporter.name, names[:place].count(exporter.name)))
+            for place, exporter in enumerate(exporters)
+        ]
         self._journal_failed = False
 
     def write(self, record: Record) -> None:
@@ -48,19 +49,69 @@ class Output:
                 )  # fmt: skip
             self._journal_failed = True
         for delivery in self._deliveries:
-            delivery.notify()
+            try:
+                delivery.notify()
+            except RuntimeError as error:
+                # No thread can be started (a limit, or the interpreter is ending).
+                logger.warning("foldmon: no delivery to the %s exporter: %s", delivery.exporter.name, error)
 
     def flush(self, timeout: float) -> bool:
         """Wait until every exporter has everything; False where one has not within ``timeout`` seconds."""
-        flushed = [delivery.flush(timeout) for delivery in self._deliveries]
-        return all(flushed)
+        deadline = time.monotonic() + timeout
+        flushed = [delivery.flush(deadline - time.monotonic()) for delivery in self._deliveries]
+        return all(flushed) and not self.journal.waiting
 
     def close(self, timeout: float) -> None:
-        """Deliver what is left for at most ``timeout`` seconds an exporter; say what stays behind."""
+        """Deliver what is left, for at most ``timeout`` seconds in all; say what stays behind."""
+        if self.journal.waiting:
+            self._rescue()
+        deadline = time.monotonic() + timeout
         for delivery in self._deliveries:
-            if not delivery.close(timeout):
+            delivery.stop()
+        for delivery in self._deliveries:
+            if not delivery.close(deadline - time.monotonic()):
                 logger.warning(
                     "foldmon: not everything reached the %s exporter; all values are in %s",
                     delivery.exporter.name, self.journal.path,
                 )  # fmt: skip
         self.journal.close()
+
+    def abandon(self) -> None:
+        """In a forked child: leave journal and exporters, and their locks, to the parent."""
+        self._deliveries = []
+
+    def _rescue(self) -> None:
+        """Write what waits in memory: to the journal, or else to a temporary folder."""
+        try:
+            self.journal.flush()
+        except OSError:
+            rest = self.journal.waiting
+            wished = self.journal.path
+            try:
+                self.journal.move_to_temporary()
+                self.journal.flush()
+            except OSError as error:
+                logger.warning("foldmon: %d records are lost: they cannot be written (%s)", rest, error)
+            else:
+                logger.warning(
+                    "foldmon: the last %d records did not fit into %s; they are in %s (append them, and "
+                    "bring them to a backend with foldmon replay)",
+                    rest, wished, self.journal.path,
+                )  # fmt: skip
+
+    def _move_journal(self, cause: OSError) -> None:
+        wished = self.journal.path
+        try:
+            self.journal.move_to_temporary()
+            self.journal.prepare()
+        except OSError as error:
+            logger.warning("foldmon: no journal can be written (%s); values wait in memory", error)
+        else:
+            logger.warning(
+                "foldmon: the journal %s cannot be written (%s); it is kept in %s",
+                wished, cause, self.journal.path,
+            )  # fmt: skip
+
+
+def _numbered(name: str, earlier: int) -> str:
+    return f"{name}-{earlier + 1}" if earlier else name

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from itertools import count
 
 from foldmon.exporters.base import Record
 
 # What neither a tag of TensorBoard nor a metric of MLflow takes, and what could climb out of a folder.
 _FORBIDDEN = re.compile(r"[^\w\-.:]+")
-_LONGEST = 120
+_LONGEST = 120  # bytes: MLflow takes names of 250 characters, file systems of 255 bytes
 
 
 def layer_tags(layers: Sequence[str]) -> list[str]:
@@ -24,9 +25,15 @@ def layer_tags(layers: Sequence[str]) -> list[str]:
 
 
 def safe_name(name: str) -> str:
-    """The name without what tags, metric names or file names do not take."""
+    """The name without what tags, metric names or file names do not take, in at most 120 bytes."""
     safe = _FORBIDDEN.sub("_", name.replace("..", "")).strip(".") or "_"
-    return safe if len(safe) <= _LONGEST else f"{safe[: _LONGEST // 2]}~{safe[1 - _LONGEST // 2 :]}"
+    data = safe.encode()
+    if len(data) <= _LONGEST:
+        return safe
+    half = _LONGEST // 2
+    # A cut may fall inside a character, of which nothing is kept.
+    head, tail = data[:half].decode(errors="ignore"), data[2 - half :].decode(errors="ignore")
+    return f"{head}__{tail}".strip(".")
 
 
 def scalars(record: Record) -> dict[str, float]:
@@ -54,10 +61,18 @@ def scalars(record: Record) -> dict[str, float]:
     values["foldmon/overhead"] = monitor["overhead"]
     values["foldmon/probe_seconds"] = monitor["probe_seconds"]
     values["foldmon/skipped"] = monitor["skipped"]
-    values |= {safe_tag(name): value for name, value in record["logged"].items()}
+    for name, value in record["logged"].items():
+        values[_unused(safe_tag(name), values)] = value
     return values
 
 
 def safe_tag(name: str) -> str:
-    """A user's own name as a tag; its slashes keep grouping."""
-    return "/".join(safe_name(part) for part in name.split("/") if part) or "_"
+    """A user's own name as a tag; its slashes keep grouping, where that leaves it short enough."""
+    tag = "/".join(safe_name(part) for part in name.split("/") if part) or "_"
+    return tag if len(tag.encode()) <= 2 * _LONGEST else safe_name(tag)
+
+
+def _unused(tag: str, used: Container[str]) -> str:
+    """The tag, with a number where another value has it already."""
+    free = (tag if n == 1 else f"{tag}-{n}" for n in count(1))
+    return next(candidate for candidate in free if candidate not in used)

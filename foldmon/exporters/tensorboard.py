@@ -38,7 +38,7 @@ class TensorBoardExporter:
     def __init__(self, log_dir: str | os.PathLike[str]) -> None:
         self.folder = Path(log_dir) / SUBRUN
         self._file: int | None = None
-        self._laid_out = False
+        self._last_step: int | None = None  # of what is in the file
 
     def write(self, records: Sequence[Record]) -> None:
         """Append one event a probe and make them visible.
@@ -46,14 +46,17 @@ class TensorBoardExporter:
         Raises:
             OSError: the folder or the disk does not take them; nothing of the batch is left in the file.
         """
-        events = [event for record in records for event in self._events(record)]
-        if not events:
+        probes = [record for record in records if record["kind"] == "probe"]
+        if not probes:
             return
-        if self._file is None:
-            first = next(r["step"] for r in records if r["kind"] == "probe")
-            events = [*self._opening(first), *events]
-        append_whole(self._opened(), _encoded(events))
-        self._laid_out = self._laid_out or any(record["kind"] == "probe" for record in records)
+        file = self._opened()
+        events = [] if self._last_step is not None else [_version()]
+        last = self._last_step
+        for record in probes:
+            events += self._events(record, last)
+            last = record["step"]
+        append_whole(file, _encoded(events))
+        self._last_step = last
 
     def close(self) -> None:
         """Close the event file."""
@@ -69,30 +72,27 @@ class TensorBoardExporter:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         return self._file
 
-    def _opening(self, step: int) -> list[Any]:
+    def _events(self, record: Record, last: int | None) -> Iterable[Any]:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-
-        # Should an earlier file hold these steps already, this tells readers that they are repeated.
-        start = SessionLog(status=SessionLog.START)
-        now = time.time()
-        return [
-            Event(wall_time=now, file_version="brain.Event:2"),
-            Event(wall_time=now, step=step, session_log=start),
-        ]
-
-    def _events(self, record: Record) -> Iterable[Any]:
-        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        if record["kind"] != "probe":
-            return
         when, step = record["time_ms"] / 1000, record["step"]
+        restarts = last is None or step <= last
+        if restarts:
+            # A resumed run repeats steps, of this file or of an earlier one: readers drop the old ones.
+            yield Event(wall_time=when, step=step, session_log=SessionLog(status=SessionLog.START))
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(record).items()]
         yield Event(wall_time=when, step=step, summary=Summary(value=values))
-        if not self._laid_out:
+        if restarts:
             yield Event(wall_time=when, step=step, summary=_layout(record))
         if (warning := record["warning"]["event"]) is not None:
             yield Event(wall_time=when, step=step, summary=_warning_text(warning))
+
+
+def _version() -> Any:
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    return Event(wall_time=time.time(), file_version="brain.Event:2")
 
 
 def _encoded(events: Iterable[Any]) -> bytes:

@@ -151,6 +151,8 @@ class Prober:
         """Run the model for the first time, where inputs that do not fit show."""
         try:
             return run(*args)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, TypeError, IndexError, AttributeError, KeyError) as error:
             raise RuntimeError(
                 f"{type(self.model).__name__} could not be called with {describe(self.lines.first)}: "

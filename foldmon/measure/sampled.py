@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,33 +32,87 @@ def measure_sampled(prober: Prober, pairs: Pairs, points: int) -> FoldingReport:
         points: n, at least 2.
     """
     began = time.perf_counter()
-    walk = _Walk(prober, len(pairs), points)
+    found = walk(prober, range(len(pairs)), points)
+    return report_of(prober, pairs, found, time.perf_counter() - began)
+
+
+@dataclass
+class WalkedPaths:
+    """What a walk over some of the paths leaves; all statistics are computed from it.
+
+    Attributes:
+        r1, r2, r1_cumulative: shape (paths walked, L), see FoldingReport.
+        classes: shape (paths walked, n), predicted class at each point, None where there is none.
+        counts: of single units.
+        evaluations: of the model.
+    """
+
+    r1: Ints
+    r2: Ints
+    r1_cumulative: Ints
+    classes: Ints | None
+    counts: UnitCounts
+    evaluations: int
+
+    @staticmethod
+    def joined(parts: Sequence[WalkedPaths]) -> WalkedPaths:
+        """The distances of all parts, in their order."""
+        first, *rest = parts
+        for other in rest:
+            first.counts.absorb(other.counts)
+        classes = [part.classes for part in parts if part.classes is not None]
+        return WalkedPaths(
+            np.concatenate([part.r1 for part in parts]),
+            np.concatenate([part.r2 for part in parts]),
+            np.concatenate([part.r1_cumulative for part in parts]),
+            np.concatenate(classes) if len(classes) == len(parts) else None,
+            first.counts,
+            sum(part.evaluations for part in parts),
+        )
+
+
+def walk(prober: Prober, rows: range, points: int) -> WalkedPaths:
+    """Walk the paths ``rows`` of the prober's lines, ``points`` equally spaced points each."""
+    walked = _Walk(prober, rows, points)
     with prober.active():
-        walk.run()
-    r1, r2, r1_cumulative = walk.distances.arrays()
+        walked.run()
+    own = slice(rows.start, rows.stop)
+    r1, r2, r1_cumulative = walked.distances.arrays()
+    return WalkedPaths(
+        r1[own],
+        r2[own],
+        r1_cumulative[own],
+        None if walked.classes is None else walked.classes[own],
+        walked.counts,
+        prober.evaluations,
+    )
+
+
+def report_of(prober: Prober, pairs: Pairs, found: WalkedPaths, seconds: float) -> FoldingReport:
+    """The report of all paths of ``pairs``."""
     return FoldingReport(
         layers=prober.sites,
         units=prober.units,
-        r1=r1,
-        r2=r2,
-        r1_cumulative=r1_cumulative,
+        r1=found.r1,
+        r2=found.r2,
+        r1_cumulative=found.r1_cumulative,
         method="sampled",
         exact=False,
-        evaluations=prober.evaluations,
-        seconds=time.perf_counter() - began,
-        nonfinite=walk.counts.nonfinite,
-        dead=walk.counts.dead,
-        saturated=walk.counts.saturated,
+        evaluations=found.evaluations,
+        seconds=seconds,
+        nonfinite=found.counts.nonfinite,
+        dead=found.counts.dead,
+        saturated=found.counts.saturated,
         coverage=prober.coverage,
-        decision=None if walk.classes is None else decision_folding(walk.classes),
+        decision=None if found.classes is None else decision_folding(found.classes),
         classes=pairs.classes,
         class_names=pairs.class_names,
-        notes=walk.counts.notes + tuple(prober.notes),
+        notes=found.counts.notes + tuple(prober.notes),
     )
 
 
 class _Walk:
-    """Walks all paths, a block of points at a time, and keeps distances only.
+    """Walks paths, a block of points at a time, and keeps distances only.
 
     Of a block's codes only the paths' first and last ones outlive it, and only where a path needs more
     than one block; distances are reduced as they come. So memory grows neither with the points nor with
@@ -65,22 +120,22 @@ class _Walk:
     freed activations leave in the heap, and the next activation would need new memory.
     """
 
-    def __init__(self, prober: Prober, paths: int, points: int) -> None:
+    def __init__(self, prober: Prober, rows: range, points: int) -> None:
         self.prober = prober
-        self.paths, self.points = paths, points
+        self.rows, self.points = rows, points
         device = prober.device
         self.t = torch.linspace(0, 1, points, dtype=torch.float64).to(device)
-        shape = (paths, len(prober.sites))
+        shape = (rows.stop, len(prober.sites))
         self.distances = _Distances(*(torch.zeros(shape, dtype=torch.int64, device=device) for _ in "123"))
-        self.classes: Ints | None = np.zeros((paths, points), dtype=np.int64)
+        self.classes: Ints | None = np.zeros((rows.stop, points), dtype=np.int64)
         self.counts = UnitCounts(prober.sites, prober.units)
 
     def run(self) -> None:
         """Walk block after block; a block that does not fit into memory is halved."""
-        low = 0
-        while low < self.paths:
+        low = self.rows.start
+        while low < self.rows.stop:
             at_once = self.prober.rows_at_once
-            count = min(max(1, at_once // self.points), self.paths - low)
+            count = min(max(1, at_once // self.points), self.rows.stop - low)
             steps = min(self.points, at_once)
             try:
                 self._walk_paths(slice(low, low + count), steps)
@@ -113,7 +168,7 @@ class _Walk:
 
 @dataclass
 class _Distances:
-    """Distances by path and site, shape (P, L), int64, on the model's device."""
+    """WalkedPaths by path and site, shape (P, L), int64, on the model's device."""
 
     r1: Tensor
     r2: Tensor

@@ -45,11 +45,27 @@ class UnitCounts:
         else:
             ever = np.bitwise_or.reduce(code[0], axis=0)
             always = np.bitwise_and.reduce(code[-1], axis=0)
+        self._mark(place, ever, always)
+
+    def absorb(self, other: UnitCounts) -> None:
+        """Add what was counted elsewhere on other paths."""
+        for place in other._ever:
+            self._mark(place, other._ever[place], other._always[place])
+        self._nonfinite = [a + b for a, b in zip(self._nonfinite, other._nonfinite, strict=True)]
+
+    def _mark(self, place: int, ever: Any, always: Any) -> None:
         if place in self._ever:
             self._ever[place] |= ever
             self._always[place] &= always
         else:
             self._ever[place], self._always[place] = ever, always
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To another process, from a device too."""
+        state = self.__dict__.copy()
+        for key in ("_ever", "_always"):
+            state[key] = {place: _on_cpu(mark) for place, mark in state[key].items()}
+        return state | {"_nonfinite": [int(count) for count in self._nonfinite], "_scratch": Scratch()}
 
     @property
     def nonfinite(self) -> Ints:
@@ -81,3 +97,7 @@ class UnitCounts:
             for site, count in zip(self.sites, self.nonfinite, strict=True)
             if count
         )
+
+
+def _on_cpu(mark: Any) -> Any:
+    return mark.cpu() if isinstance(mark, Tensor) else mark

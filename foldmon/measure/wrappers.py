@@ -21,12 +21,17 @@ _WRAPPED = {
 
 def unwrap(model: nn.Module) -> nn.Module:
     """The module inside ``torch.compile``, DistributedDataParallel and DataParallel wrappers."""
-    while (attribute := _WRAPPED.get(type(model).__name__)) is not None:
-        inner = getattr(model, attribute, None)
-        if not isinstance(inner, nn.Module):
-            break
-        model = inner
-    return model
+    *_, innermost = wrappers(model)
+    return innermost
+
+
+def wrappers(model: nn.Module) -> Iterator[nn.Module]:
+    """The module and what it wraps, from outside in."""
+    yield model
+    attribute = _WRAPPED.get(type(model).__name__)
+    inner = getattr(model, attribute, None) if attribute is not None else None
+    if isinstance(inner, nn.Module):
+        yield from wrappers(inner)
 
 
 @contextmanager

@@ -71,7 +71,8 @@ class Sampler:
                     return
             try:
                 job()
-            except Exception:
+            except BaseException:
+                # sys.exit in a model's forward, say: this thread must live on, others wait for it.
                 logger.exception("foldmon: a probe failed; training goes on")
             finally:
                 del job

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
+
+_FIRST_LOOK = 16  # steps after which the pace of training is known well enough
 
 
 class Schedule:
@@ -61,6 +64,20 @@ class Schedule:
     def postpone(self, now: float) -> None:
         """The last probe still runs: ask again once another of its length could have ended."""
         self._not_before = now + max(self._expected, 0.01)
+
+    def steps_ahead(self, taken: int, now: float) -> int:
+        """After how many steps the next probe is due at the present pace, at least 1.
+
+        For those who must know beforehand, since they cannot each look at a clock of their own.
+
+        Args:
+            taken: steps since the first.
+            now: seconds.
+        """
+        elapsed = self._elapsed(now)
+        if taken < 1 or elapsed <= 0:
+            return _FIRST_LOOK
+        return max(1, math.ceil((self._earliest() - now) * taken / elapsed))
 
     def overhead(self, now: float) -> float:
         """Share of the time since the first step that probes cost, 0 before it."""

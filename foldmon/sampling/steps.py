@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
+
+logger = logging.getLogger("foldmon")
 
 # So many steps of one other owning optimizer without one of the counted mean that training moved on to it.
 _PATIENCE = 16
@@ -118,13 +121,27 @@ class _OnOptimizerStep:
 
     def __init__(self, counter: StepCounter) -> None:
         self._counter = weakref.ref(counter)
+        self._told = False
 
     def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if torch.compiler.is_compiling():
             return
         counter = self._counter()
-        if counter is not None:
+        if counter is None:
+            return
+        try:
             counter.stepped(optimizer)
+        except Exception as error:
+            # An optimizer of an unusual make; it must step on all the same.
+            self._handle_error(error)
+
+    def _handle_error(self, error: Exception) -> None:
+        if not self._told:
+            self._told = True
+            logger.warning(
+                "foldmon: steps cannot be counted (%s: %s); call monitor.step() after each",
+                type(error).__name__, error,
+            )  # fmt: skip
 
 
 class _OnBackward:

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from foldmon.exporters.base import PermanentError
+from foldmon.exporters.delivery import Delivery
+from foldmon.exporters.journal import JSONLExporter
+from foldmon.exporters.output import Output
+from tests.exporters.examples import probe
+
+
+class Backend:
+    """Keeps the steps it gets; raises ``error`` at its first ``failures`` calls."""
+
+    name = "backend"
+
+    def __init__(self, failures: int = 0, error: BaseException | None = None) -> None:
+        self.failures, self.error = failures, error or ConnectionError("away")
+        self.steps: list[int] = []
+        self.closed = 0
+        self.calls = 0
+
+    def write(self, records) -> None:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise self.error
+        self.steps += [record["step"] for record in records]
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = JSONLExporter(tmp_path / "journal.jsonl")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    monkeypatch.setattr("foldmon.exporters.delivery._FIRST_PAUSE", 0.01)
+
+
+def test_everything_arrives_in_order(journal):
+    backend = Backend()
+    delivery = Delivery(backend, journal)
+    for step in range(20):
+        journal.write([probe(step)])
+        delivery.notify()
+    assert delivery.flush(10)
+    assert backend.steps == list(range(20))
+    assert delivery.close(10)
+    assert backend.closed == 1
+
+
+@pytest.mark.parametrize("error", [ConnectionError("away"), SystemExit(1), MemoryError()])
+def test_a_backend_that_comes_back_misses_nothing(journal, caplog, error):
+    backend = Backend(failures=4, error=error)
+    delivery = Delivery(backend, journal)
+    for step in range(5):
+        journal.write([probe(step)])
+        delivery.notify()
+    assert delivery.flush(10)
+    assert backend.steps == list(range(5))
+    assert caplog.text.count("exporter failed") == 1
+    assert caplog.text.count("exporter works again") == 1
+    delivery.close(10)
+
+
+def test_flush_waits_for_a_write_under_way(journal):
+    entered, release = threading.Event(), threading.Event()
+
+    class Slow(Backend):
+        def write(self, records) -> None:
+            entered.set()
+            release.wait(10)
+            super().write(records)
+
+    backend = Slow()
+    delivery = Delivery(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    assert entered.wait(10)
+    assert not delivery.flush(0.05)
+    release.set()
+    assert delivery.flush(10)
+    assert backend.steps == [0]
+    delivery.close(10)
+
+
+def test_closing_does_not_wait_for_a_backend_that_hangs(journal):
+    release = threading.Event()
+
+    class Hanging(Backend):
+        def write(self, records) -> None:
+            release.wait(60)
+
+    delivery = Delivery(Hanging(), journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    began = time.monotonic()
+    assert not delivery.close(0.2)
+    assert time.monotonic() - began < 30, "the backend itself hangs for a minute"
+    release.set()
+
+
+def test_a_permanent_error_ends_the_delivery(journal, caplog):
+    backend = Backend(failures=10**6, error=PermanentError("the run was deleted"))
+    delivery = Delivery(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    assert not delivery.flush(10)
+    assert backend.calls == 1
+    assert "given up: the run was deleted" in caplog.text
+    assert not delivery.close(10)
+
+
+def test_what_a_process_could_not_deliver_the_next_one_does(journal):
+    dead = Delivery(Backend(failures=10**6), journal)
+    journal.write([probe(0), probe(1)])
+    dead.notify()
+    assert not dead.close(10)
+    again = Backend()
+    delivery = Delivery(again, journal)
+    journal.write([probe(2)])
+    delivery.notify()
+    assert delivery.close(10)
+    assert again.steps == [0, 1, 2]
+
+
+def test_what_was_delivered_is_not_delivered_by_the_next_process(journal):
+    for step in range(3):
+        backend = Backend()
+        delivery = Delivery(backend, journal)
+        journal.write([probe(step)])
+        delivery.notify()
+        assert delivery.close(10)
+        assert backend.steps == [step]
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [b"", b"\xff\xfe\x00", b"[]", b'{"offset": -5}', b'{"offset": "1"}', b'{"offset": 1e300}', b"[" * 99999],
+)
+def test_a_damaged_cursor_starts_from_the_beginning(journal, cursor):
+    journal.path.with_name(".journal.jsonl.backend.cursor").write_bytes(cursor)
+    backend = Backend()
+    delivery = Delivery(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    assert delivery.close(10)
+    assert backend.steps == [0]
+
+
+def test_a_damaged_record_is_skipped_and_named(journal, caplog):
+    backend = Backend()
+    delivery = Delivery(backend, journal)
+    journal.write([probe(0), probe(1) | {"phi": "high"}, probe(2)])
+    delivery.notify()
+    assert delivery.flush(10)
+    assert backend.steps == [0, 2]
+    assert "'phi' is 'high'" in caplog.text
+    delivery.close(10)
+
+
+def test_a_journal_that_cannot_be_read_is_a_failure_that_passes(journal, monkeypatch):
+    from foldmon.exporters import delivery as module
+
+    real, calls = module.read_from, []
+
+    def broken_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError("stale file handle")
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "read_from", broken_once)
+    backend = Backend()
+    delivery = Delivery(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    assert delivery.flush(10)
+    assert backend.steps == [0]
+    delivery.close(10)
+
+
+def test_two_exporters_of_one_name_have_a_cursor_each(journal):
+    for first_fails in (10**6, 0):
+        backends = [Backend(first_fails), Backend()]
+        output = Output(journal, backends)
+        output.write(probe(len(backends[1].steps)))
+        output.close(10)
+    assert backends[0].steps == [0, 0]
+    assert backends[1].steps == [0]
+
+
+def test_the_name_of_an_exporter_cannot_climb_out_of_the_folder(journal, tmp_path):
+    backend = Backend()
+    backend.name = "../../up/\x00"
+    delivery = Delivery(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    assert delivery.close(10)
+    assert {path.parent for path in tmp_path.rglob("*cursor")} == {tmp_path}
+    assert not list(tmp_path.parent.glob("up*"))
+
+
+def test_many_backends_that_hang_are_closed_together(tmp_path):
+    release = threading.Event()
+
+    class Hanging(Backend):
+        def write(self, records) -> None:
+            release.wait(60)
+
+    output = Output(JSONLExporter(tmp_path / "journal.jsonl"), [Hanging() for _ in range(50)])
+    output.write(probe(0))
+    began = time.monotonic()
+    output.close(0.5)
+    assert time.monotonic() - began < 20, "half a second in all, not for each of 50"
+    release.set()
+
+
+def test_an_unwritable_place_moves_the_journal_and_says_where(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    backend = Backend()
+    output = Output(JSONLExporter(tmp_path / "file" / "journal.jsonl"), [backend])
+    output.write(probe(0))
+    assert output.flush(10)
+    assert backend.steps == [0]
+    assert str(output.journal.path) in caplog.text
+    output.close(10)
