@@ -9,6 +9,7 @@ from typing import Any
 
 from foldmon.exporters.base import PermanentError, Record
 from foldmon.exporters.scalars import safe_name, scalars
+from foldmon.exporters.selection import Charts
 
 _BATCH = 1000  # most metrics of one request of the REST interface
 _TAG_LENGTH = 4000
@@ -21,13 +22,19 @@ class MLflowExporter:
         run_id: the run; None takes the run that is active in this thread, or makes one.
         tracking_uri: where the run lives; None takes MLflow's current one.
 
+        layers: layers with a chart of their own at most; of more, those that change most in the first
+            probes. None charts all.
+
     Raises:
         ImportError: MLflow is not installed.
     """
 
     name = "mlflow"
 
-    def __init__(self, run_id: str | None = None, tracking_uri: str | None = None) -> None:
+    def __init__(
+        self, run_id: str | None = None, tracking_uri: str | None = None, layers: int | None = 12
+    ) -> None:
+        self._charts = Charts(layers)
         try:
             import mlflow
         except ImportError as error:
@@ -66,7 +73,8 @@ class MLflowExporter:
                 if record["kind"] == "start":
                     self._log_start(record)
             probes = [record for record in records if record["kind"] == "probe"]
-            for batch in _batches(metric for record in probes for metric in _metrics(record)):
+            metrics = (m for record in probes for m in _metrics(record, self._charts.of(record)))
+            for batch in _batches(metrics):
                 self._client.log_batch(self.run_id, metrics=batch, synchronous=True)
             self._log_warnings(probes)
         except MlflowException as error:
@@ -117,10 +125,10 @@ def metric_name(tag: str) -> str:
     return f"{group}/{last}" if group else last
 
 
-def _metrics(record: Record) -> Iterable[Any]:
+def _metrics(record: Record, layers: Sequence[str]) -> Iterable[Any]:
     from mlflow.entities import Metric
 
-    for tag, value in scalars(record).items():
+    for tag, value in scalars(record, layers).items():
         # MLflow would store infinities as the largest float.
         if not math.isinf(value):
             yield Metric(metric_name(tag), float(value), record["time_ms"], record["step"])

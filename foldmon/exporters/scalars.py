@@ -36,11 +36,12 @@ def safe_name(name: str) -> str:
     return f"{head}__{tail}".strip(".")
 
 
-def scalars(record: Record) -> dict[str, float]:
-    """Every number of a probe record, by tag (DESIGN names: ``folding/network``, ...).
+def scalars(record: Record, layers: Container[str] | None = None) -> dict[str, float]:
+    """Every number of a probe record, by tag: ``folding/network``, ``folding/layer/NN.name``, ...
 
     Args:
         record: of kind "probe".
+        layers: names of the layers to give; None gives all.
     """
     low, high = record["phi_interval"]
     values: dict[str, float] = {
@@ -50,9 +51,10 @@ def scalars(record: Record) -> dict[str, float]:
         "folding_ci/network_lower": low,
         "folding_ci/network_upper": high,
     }
-    tags = layer_tags(record["layers"])
+    tags = zip(record["layers"], layer_tags(record["layers"]), strict=True)
+    shown = [(place, tag) for place, (name, tag) in enumerate(tags) if layers is None or name in layers]
     for group, key in (("layer", "folding"), ("cumulative", "cumulative")):
-        values |= {f"folding/{group}/{tag}": value for tag, value in zip(tags, record[key], strict=True)}
+        values |= {f"folding/{group}/{tag}": record[key][place] for place, tag in shown}
     if (decision := record.get("decision")) is not None:
         values["folding/decision/changes"] = decision["changes"]
         values["folding/decision/elsewhere"] = decision["elsewhere"]

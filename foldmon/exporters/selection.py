@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from foldmon.exporters.base import Record
 
+_SETTLED = 3  # probes before the layers with a chart are chosen
+
 
 def shown_layers(first: Record, latest: Record, limit: int = 12, keep: Sequence[str] = ()) -> tuple[str, ...]:
     """The layers whose folding changed most between two probes, in order of depth.
@@ -44,3 +46,41 @@ def shown_layers(first: Record, latest: Record, limit: int = 12, keep: Sequence[
     )
     chosen = {*kept, *others[: limit - len(kept)]}
     return tuple(name for name in layers if name in chosen)
+
+
+class Charts:
+    """Which layers of a run have a chart: chosen once, so that every curve is whole from there on.
+
+    A model of up to ``limit`` layers has all of them from the first probe. Of a deeper one the layers that
+    changed most over the first probes are chosen; until then it has the aggregates only.
+
+    Args:
+        limit: number of layers at most; None for all.
+
+    Raises:
+        ValueError: ``limit`` is negative.
+
+    Example:
+        >>> charts = Charts(limit=1)
+        >>> [charts.of({"layers": ["a", "b"], "folding": [0.1 * n, 0.0]}) for n in range(4)]
+        [(), (), (), ('a',)]
+    """
+
+    def __init__(self, limit: int | None = 12) -> None:
+        if limit is not None and limit < 0:
+            raise ValueError(f"layers must be a number of charts, or None for all, got {limit}")
+        self.limit = limit
+        self._first: Record | None = None
+        self._seen = 0
+        self._chosen: tuple[str, ...] | None = None
+
+    def of(self, record: Record) -> tuple[str, ...]:
+        """The layers of this probe that have a chart; probes are shown in order."""
+        layers = tuple(record["layers"])
+        if self.limit is None or len(layers) <= self.limit:
+            return layers
+        self._first = self._first or record
+        self._seen += 1
+        if self._chosen is None and self._seen > _SETTLED:
+            self._chosen = shown_layers(self._first, record, self.limit)
+        return self._chosen or ()

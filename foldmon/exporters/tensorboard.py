@@ -13,7 +13,8 @@ from typing import Any
 
 from foldmon.exporters.base import Record
 from foldmon.exporters.files import append_whole
-from foldmon.exporters.scalars import layer_tags, scalars
+from foldmon.exporters.scalars import scalars
+from foldmon.exporters.selection import Charts
 
 SUBRUN = "foldmon"
 
@@ -26,6 +27,8 @@ class TensorBoardExporter:
 
     Args:
         log_dir: a run's folder, as given to ``SummaryWriter``.
+        layers: layers with a chart of their own at most (the Folding tab shows all); of more, those that
+            change most in the first probes. None charts all.
 
     Example:
         >>> import tempfile
@@ -35,7 +38,8 @@ class TensorBoardExporter:
 
     name = "tensorboard"
 
-    def __init__(self, log_dir: str | os.PathLike[str]) -> None:
+    def __init__(self, log_dir: str | os.PathLike[str], layers: int | None = 12) -> None:
+        self._charts = Charts(layers)
         self.folder = Path(log_dir) / SUBRUN
         self._file: int | None = None
         self._last_step: int | None = None  # of what is in the file
@@ -81,10 +85,11 @@ class TensorBoardExporter:
         if restarts:
             # A resumed run repeats steps, of this file or of an earlier one: readers drop the old ones.
             yield Event(wall_time=when, step=step, session_log=SessionLog(status=SessionLog.START))
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(record).items()]
+        numbers = scalars(record, self._charts.of(record))
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in numbers.items()]
         yield Event(wall_time=when, step=step, summary=Summary(value=values))
         if restarts:
-            yield Event(wall_time=when, step=step, summary=_layout(record))
+            yield Event(wall_time=when, step=step, summary=_layout())
         if (warning := record["warning"]["event"]) is not None:
             yield Event(wall_time=when, step=step, summary=_warning_text(warning))
 
@@ -105,7 +110,7 @@ def _encoded(events: Iterable[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _layout(record: Record) -> Any:
+def _layout() -> Any:
     """Charts of the Custom Scalars tab: phi in its interval, then all layers in one chart each."""
     from tensorboard.plugins.custom_scalar import layout_pb2 as layout
 
@@ -114,24 +119,22 @@ def _layout(record: Record) -> Any:
         lower="folding_ci/network_lower",
         upper="folding_ci/network_upper",
     )
-    tags = layer_tags(record["layers"])
     charts = [
         layout.Chart(title="phi, 95% interval", margin=layout.MarginChartContent(series=[margin])),
-        _lines("folding by layer", (f"folding/layer/{tag}" for tag in tags)),
-        _lines("cumulative folding: the depth profile", (f"folding/cumulative/{t}" for t in tags)),
-        _lines("decision folding", ("folding/decision/changes", "folding/decision/elsewhere")),
+        _lines("folding by layer", "folding/layer/"),
+        _lines("cumulative folding: the depth profile", "folding/cumulative/"),
+        _lines("decision folding", "folding/decision/"),
     ]
     category = layout.Category(title="folding", chart=charts)
     content = layout.Layout(category=[category]).SerializeToString()
     return _string_summary("custom_scalars__config__", "custom_scalars", content)
 
 
-def _lines(title: str, tags: Iterable[str]) -> Any:
+def _lines(title: str, prefix: str) -> Any:
     from tensorboard.plugins.custom_scalar import layout_pb2 as layout
 
-    # The dashboard takes tags as patterns and matches from the start.
-    patterns = [f"^{re.escape(tag)}$" for tag in tags]
-    return layout.Chart(title=title, multiline=layout.MultilineChartContent(tag=patterns))
+    # The dashboard takes tags as patterns and matches from the start: whatever begins so is shown.
+    return layout.Chart(title=title, multiline=layout.MultilineChartContent(tag=[re.escape(prefix)]))
 
 
 def _warning_text(warning: Record) -> Any:
