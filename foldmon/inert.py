@@ -45,6 +45,11 @@ class InertMonitor(Monitor):
         return 0
 
     @property
+    def closed(self) -> bool:
+        """Always True."""
+        return True
+
+    @property
     def overhead(self) -> float:
         """Always 0."""
         return 0.0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import time
 
 import pytest
 import wandb
@@ -35,8 +36,12 @@ def logged_rows(data: bytes):
 
 
 def offline_rows(folder):
+    """The rows of the one finished run; its file is completed shortly after the run's end."""
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    return logged_rows(path.read_bytes())
+    until = time.monotonic() + 30
+    while not (rows := logged_rows(path.read_bytes())) and time.monotonic() < until:
+        time.sleep(0.05)
+    return rows
 
 
 @pytest.fixture
