@@ -127,9 +127,7 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=("sampled", "exact", "auto"), default="auto")
     parser.add_argument("--pairs", type=_at_least_one, default=64, help="number of paths (%(default)s)")
     parser.add_argument("--points", type=_at_least_one, default=33, help="points a path (%(default)s)")
-    parser.add_argument(
-        "--layers", nargs="+", metavar="NAME", help="layers, by name or pattern"
-    )
+    parser.add_argument("--layers", nargs="+", metavar="NAME", help="layers, by name or pattern")
     parser.add_argument("--at", metavar="MODULE", help="interpolate this module's output, not the inputs")
     parser.add_argument("--seed", type=int, default=0, help="of the draw of the pairs")
     parser.set_defaults(run=_measure)

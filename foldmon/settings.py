@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from foldmon.config import Config, checked, option_help, option_names
 from foldmon.measure.names import unknown_name
 
@@ -70,7 +68,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             logger.warning("foldmon: %s", unknown_name("environment variable", variable, known))
             continue
         try:
-            value = yaml.safe_load(environment[variable])
+            value = _yaml().safe_load(environment[variable])
         except Exception as error:
             raise ValueError(f"{variable} is no YAML value ({_cause(error)})") from error
         try:
@@ -136,7 +134,7 @@ def default_file() -> str:
         text = words.get(name, "")
         for python, in_yaml in (("None", "null"), ("True", "true"), ("False", "false")):
             text = text.replace(python, in_yaml)
-        lines += ["", *_comment(text), yaml.safe_dump({name: value}).strip()]
+        lines += ["", *_comment(text), _yaml().safe_dump({name: value}).strip()]
     return "\n".join(lines) + "\n"
 
 
@@ -144,6 +142,7 @@ def _entries(data: bytes, name: str) -> list[tuple[int, str, Any]]:
     """Line, key and value of each entry of the document."""
     place = 1
     try:
+        yaml = _yaml()
         loader = yaml.SafeLoader(data.decode())
         root = loader.get_single_node()
         if root is None:
@@ -182,3 +181,10 @@ def _as_flag(name: str, value: object) -> object:
 
 def _comment(text: str) -> list[str]:
     return textwrap.wrap(text, width=98, initial_indent="# ", subsequent_indent="# ")
+
+
+def _yaml() -> Any:
+    # Imported at first use: most runs read no file, and importing foldmon is to cost next to nothing.
+    import yaml
+
+    return yaml

@@ -44,7 +44,7 @@ def test_keywords_are_stronger_than_the_environment_than_the_file(
 ):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    options = {"exporters": [], "config": write(tmp_path, file)}
+    options = {"exporters": [], "method": "sampled", "config": write(tmp_path, file)}
     with foldmon.watch(mlp, held_out, **options, **keywords) as monitor:
         assert monitor.config.pairs == pairs
         assert len(monitor.probe().chi) == pairs
