@@ -169,14 +169,14 @@ def _report(options: argparse.Namespace) -> int:
 def _add_live(parser: argparse.ArgumentParser) -> None:
     _add_journals(parser, None)
     parser.add_argument("--interval", type=float, default=1.0, help="seconds between looks (%(default)s)")
-    parser.add_argument("--once", action="store_true", help="show what is there now and leave")
     parser.set_defaults(run=_live)
 
 
 def _live(options: argparse.Namespace) -> int:
     from foldmon.dashboard.live import live
 
-    return live(options.journal, interval=options.interval, once=options.once)
+    live(options.journal, interval=options.interval)
+    return 0
 
 
 def _add_replay(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -105,6 +106,24 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, capsys, data):
     torch.save(Evil(), tmp_path / "evil.pt")
     assert main(["measure", MODEL, "--data", data, "--checkpoint", str(tmp_path / "evil.pt")]) == 1
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.fixture
+def run_folder(mlp, held_out, tmp_path):
+    with foldmon.watch(mlp, held_out, exporters=["tensorboard"], log_dir=tmp_path / "run") as monitor:
+        monitor.probe()
+    return str(tmp_path / "run")
+
+
+def test_report_names_what_it_wrote(capsys, run_folder, tmp_path):
+    out = printed(capsys, "report", run_folder, "--out", str(tmp_path / "page.html"), "--json")
+    written = json.loads(out)["written"]
+    assert str(tmp_path / "page.html") in written
+    assert all(os.path.getsize(path) for path in written)
+
+
+def test_live_shows_a_run_that_has_ended(capsys, run_folder):
+    assert "phi" in printed(capsys, "live", run_folder)
 
 
 def test_config_prints_a_file_that_watch_takes(capsys):

@@ -81,7 +81,7 @@ def test_the_command_is_there(python, tmp_path):
     command = python.parent / "foldmon"
     assert run(command, "config", cwd=tmp_path).startswith("# Options of foldmon.watch")
     found = json.loads(run(python, "-c", DOCTOR, cwd=tmp_path))
-    assert found["measuring"] == "ok"
+    assert found["measuring"] == found["TensorBoard"] == "ok"
 
 
 DOCTOR = """
@@ -93,6 +93,7 @@ print(json.dumps({finding.what: finding.state for finding in findings()}))
 
 def test_wheel_and_sdist_hold_every_module_and_nothing_else(built):
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "foldmon").rglob("*.py")}
+    modules = {name.replace("foldmon/dashboard/entry/", "foldmon_tensorboard/") for name in modules}
     modules |= {
         f"foldmon/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "integrations").glob("*.py")
     }
