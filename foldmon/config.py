@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import dataclasses
+import inspect
+import os
+import re
+import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -22,15 +28,26 @@ class Config:
             same at every probe, which is "sampled".
         layers: names or shell patterns of the layers to measure; None for all.
         at: path of the module whose output is interpolated instead of the inputs; None finds it.
+        exporters: words of "tensorboard", "mlflow", "wandb", "console", "jsonl"; None means TensorBoard, the
+            console, and MLflow where a run is active. The journal is always kept.
         background: measure in a thread of its own on a copy of the weights; False measures in the training
             thread on the model itself.
         seed: of the draw of the pairs.
         log_dir: folder of the run; None makes ``runs/foldmon-<time>``.
         replica_limit: bytes of weights up to which a copy is made; larger models are measured in the
             training thread.
+        disabled: True makes ``foldmon.watch`` do nothing, at no cost.
 
     Raises:
         ValueError: an option out of its range; the message says which and what it takes.
+
+    Example:
+        >>> Config(budget=0.02).budget
+        0.02
+        >>> Config(points=1)
+        Traceback (most recent call last):
+            ...
+        ValueError: points must be at least 2 (both ends), got 1
     """
 
     every: int | None = None
@@ -40,33 +57,84 @@ class Config:
     method: Literal["auto", "sampled", "exact"] = "auto"
     layers: str | Sequence[str] | None = None
     at: str | None = None
+    exporters: str | Sequence[str] | None = None
     background: bool = True
     seed: int = 0
     log_dir: str | None = None
     replica_limit: int = 8 * 2**30
+    disabled: bool = False
 
     def __post_init__(self) -> None:
-        if self.every is not None:
-            _check(_whole(self.every) and self.every >= 1, "every", self.every, "at least 1 step, or None")
-        _check(_number(self.budget) and 0 < self.budget <= 1, "budget", self.budget, "a share in (0, 1]")
-        _check(_whole(self.pairs) and self.pairs >= 2, "pairs", self.pairs, "at least 2")
-        _check(_whole(self.points) and self.points >= 2, "points", self.points, "at least 2 (both ends)")
-        _check(self.method in _METHODS, "method", self.method, f"one of {', '.join(_METHODS)}")
-        _check(_whole(self.replica_limit), "replica_limit", self.replica_limit, "a number of bytes")
+        _check(self.every is None or _whole(self.every, 1), "every", self, "at least 1 step, or None")
+        _check(_number(self.budget) and 0 < self.budget <= 1, "budget", self, "a share in (0, 1]")
+        _check(_whole(self.pairs, 2), "pairs", self, "at least 2")
+        _check(_whole(self.points, 2), "points", self, "at least 2 (both ends)")
+        _check(self.method in _METHODS, "method", self, f"one of {', '.join(_METHODS)}")
+        _check(_words(self.layers), "layers", self, "a name, a list of names, or None")
+        _check(self.at is None or isinstance(self.at, str), "at", self, "the path of a module, or None")
+        _check(self.exporters == () or _words(self.exporters), "exporters", self, "a list of words, or None")
+        _check(isinstance(self.background, bool), "background", self, "True or False")
+        _check(_whole(self.seed, 0), "seed", self, "at least 0")
+        _check(self.log_dir is None or isinstance(self.log_dir, str), "log_dir", self, "a path, or None")
+        _check(_whole(self.replica_limit, 0), "replica_limit", self, "a number of bytes, at least 0")
+        _check(isinstance(self.disabled, bool), "disabled", self, "True or False")
 
     def to_dict(self) -> dict[str, Any]:
         """The options as plain values."""
         return asdict(self)
 
 
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def option_names() -> tuple[str, ...]:
+    """All options, in order."""
+    return tuple(field.name for field in dataclasses.fields(Config))
+
+
+def option_help() -> dict[str, str]:
+    """What each option means, read from the docstring of :class:`Config`.
+
+    Example:
+        >>> option_help()["seed"]
+        'of the draw of the pairs.'
+    """
+    text = inspect.getdoc(Config) or ""
+    attributes = text.partition("Attributes:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, flags=re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", words) for name, words in entries}
+
+
+def checked(name: str, value: object) -> Any:
+    """The value of one option as :class:`Config` takes it.
+
+    Raises:
+        ValueError: it is out of the option's range.
+    """
+    if name == "budget" and isinstance(value, str):
+        # YAML reads 1e-3, without a point, as text.
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    elif isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    elif isinstance(value, list):
+        value = tuple(value)
+    options: Mapping[str, Any] = {name: value}
+    return getattr(Config(**options), name)
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _check(holds: bool, name: str, value: object, wanted: str) -> None:
+def _words(value: object) -> bool:
+    if value is None or isinstance(value, str):
+        return True
+    return isinstance(value, Sequence) and len(value) > 0 and all(isinstance(word, str) for word in value)
+
+
+def _check(holds: bool, name: str, config: Config, wanted: str) -> None:
     if not holds:
-        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+        # reprlib: the value may come from a hostile file, and be of any size and depth.
+        raise ValueError(f"{name} must be {wanted}, got {reprlib.repr(getattr(config, name))}")

@@ -55,13 +55,14 @@ class Monitor:
         journal: JSONLExporter,
         exporters: Sequence[Exporter],
         optimizer: Optimizer | None = None,
+        step: int = 0,
     ) -> None:
         self.config = config
         self.report: FoldingReport | None = None
         self.history: deque[FoldingReport] = deque(maxlen=_HISTORY)
         self.skipped = 0
         self._subject = subject
-        self._step = 0
+        self._step = step
         self._logged: dict[str, float] = {}
         self._schedule = Schedule(config.every, config.budget)
         self._sampler = Sampler()
@@ -115,15 +116,23 @@ class Monitor:
 
     # What the user tells
 
-    def step(self) -> None:
+    def step(self, number: int | None = None) -> None:
         """Count one training step by hand, for loops without a torch optimizer.
 
         From the first call on, steps are counted by these calls only.
+
+        Args:
+            number: of the step that has ended, where the loop keeps its own count; None adds one. The
+                number that is reached already does nothing.
         """
         if self._counter is not None:
             self._counter.close()
             self._counter = None
-        self._advance()
+        if number is None:
+            self._advance()
+        elif number != self._step:
+            self._step = number - 1
+            self._advance()
 
     def log(self, **values: float) -> None:
         """Put numbers of your own (``loss=...``, ``val_loss=...``) into the next probe's record.

@@ -18,9 +18,7 @@ def summary_table(
     journal_path: str,
 ) -> str:
     """The latest measurement, layer by layer, and what measuring cost."""
-    lines = [] if report is None else [_headline(report), "", *_layers(report), ""]
-    if report is None:
-        lines += ["no probe has ended yet", ""]
+    lines = ["no probe has ended yet" if report is None else report_table(report), ""]
     lines.append(
         f"{steps:,} steps; probes cost {costs['overhead']:.2%} of the time, "
         f"{costs['skipped']:.0f} skipped because one was running"
@@ -28,6 +26,11 @@ def summary_table(
     lines += str(coverage).splitlines()
     lines.append(f"journal: {journal_path}")
     return "\n".join(lines)
+
+
+def report_table(report: FoldingReport) -> str:
+    """A measurement, layer by layer."""
+    return "\n".join([_headline(report), "", *_layers(report)])
 
 
 def _headline(report: FoldingReport) -> str:

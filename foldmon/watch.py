@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec
 
 from torch import nn
 from torch.optim import Optimizer
 
-from foldmon.config import Config
+from foldmon.config import Config, option_names
 from foldmon.distributed import Team, team_of
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.journal import JSONLExporter
 from foldmon.exporters.resolve import ExporterLike, resolve
+from foldmon.inert import InertMonitor
 from foldmon.measure.pairs import Pairs, draw_pairs
 from foldmon.measure.prober import Forward
 from foldmon.monitor import Monitor
+from foldmon.settings import ConfigLike, is_disabled, resolved
 from foldmon.subject import Subject
 
 logger = logging.getLogger("foldmon")
@@ -30,7 +33,29 @@ logger = logging.getLogger("foldmon")
 _monitors: weakref.WeakKeyDictionary[nn.Module, Monitor] = weakref.WeakKeyDictionary()
 _open: set[Monitor] = set()
 
+_P = ParamSpec("_P")
 
+
+def _options_from_everywhere(function: Callable[_P, Monitor]) -> Callable[_P, Monitor]:
+    """Put the options that hold into ``config``: only here it is known which keywords were given."""
+
+    @functools.wraps(function)
+    def wrapper(*args: _P.args, **keywords: _P.kwargs) -> Monitor:
+        if is_disabled(os.environ):
+            return InertMonitor()
+        given: dict[str, Any] = {name: keywords[name] for name in option_names() if name in keywords}
+        if "exporters" in given:
+            given["exporters"] = _names(given["exporters"])
+        config = resolved(keywords.get("config"), os.environ, given)  # type: ignore[arg-type]
+        if config.disabled:
+            return InertMonitor()
+        keywords["config"] = config
+        return function(*args, **keywords)
+
+    return wrapper
+
+
+@_options_from_everywhere
 def watch(
     model: nn.Module,
     data: Any,
@@ -47,7 +72,9 @@ def watch(
     exporters: Sequence[ExporterLike] | ExporterLike | None = None,
     background: bool = True,
     seed: int = 0,
-    log_dir: str | None = None,
+    log_dir: str | os.PathLike[str] | None = None,
+    config: ConfigLike | None = None,
+    step: int = 0,
 ) -> Monitor:
     """Measure the folding of every activation layer while ``model`` trains, and stream it live.
 
@@ -76,6 +103,10 @@ def watch(
         seed: of the draw of the pairs.
         log_dir: the run's folder; values go into its sub-folder ``foldmon``. None makes
             ``runs/foldmon-<time>``.
+        config: a YAML file of these options (``foldmon config`` prints one), or a
+            :class:`foldmon.config.Config`. Environment variables (``FOLDMON_EVERY=100``) are stronger, and
+            keyword arguments stronger still; ``FOLDMON_DISABLED=1`` makes a monitor that does nothing.
+        step: number of the training step at which watching begins, for a resumed run.
 
     Returns:
         Monitor: close it at the end of training, or use it in a ``with`` block; at the end of the process
@@ -99,10 +130,7 @@ def watch(
         >>> monitor.steps, monitor.report.layers
         (20, ('1', '3'))
     """
-    config = Config(
-        every=every, budget=budget, pairs=pairs, points=points, method=method, layers=layers, at=at,
-        background=background, seed=seed, log_dir=log_dir,
-    )  # fmt: skip
+    assert isinstance(config, Config)
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
 
@@ -112,19 +140,28 @@ def watch(
     team = team_of(model)
     drawn = draw() if team is None else team.same_pairs(draw)
     subject = Subject(model, drawn, config, forward, team)
-    journal, delivered = _destinations(exporters, config.log_dir, team)
+    asked = exporters if exporters is not None else config.exporters
+    journal, delivered = _destinations(asked, config.log_dir, team)
     earlier = _monitors.get(model)
     _check_unused(journal, earlier)
     if earlier is not None and not earlier.closed:
         logger.warning("foldmon: the model was watched already; the earlier monitor is closed")
         _close(earlier)
     _close_at_exit()
-    monitor = Monitor(model, subject, config, journal, delivered, optimizer)
+    monitor = Monitor(model, subject, config, journal, delivered, optimizer, step)
     _monitors[model] = monitor
     _open.difference_update([other for other in _open if other.closed])
     _open.add(monitor)
     weakref.finalize(model, _orphaned, weakref.ref(monitor)).atexit = False
     return monitor
+
+
+def _names(exporters: Any) -> Any:
+    """The exporters as the words that a configuration holds."""
+    if exporters is None or isinstance(exporters, str):
+        return exporters
+    several = exporters if isinstance(exporters, Sequence) else [exporters]
+    return [e if isinstance(e, str) else str(getattr(e, "name", type(e).__name__)) for e in several]
 
 
 def _destinations(

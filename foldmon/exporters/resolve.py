@@ -15,7 +15,7 @@ from foldmon.exporters.tensorboard import SUBRUN, TensorBoardExporter
 from foldmon.measure.names import unknown_name
 
 ExporterLike = Exporter | str
-_WORDS = ("tensorboard", "mlflow", "console", "jsonl")
+_WORDS = ("tensorboard", "mlflow", "wandb", "console", "jsonl")
 
 
 def resolve(
@@ -24,7 +24,7 @@ def resolve(
     """The journal, and what is delivered from it.
 
     Args:
-        asked: exporters, or the words "tensorboard", "mlflow", "console", "jsonl". None means
+        asked: exporters, or the words "tensorboard", "mlflow", "wandb", "console", "jsonl". None means
             TensorBoard, the console, and MLflow where this thread has an active run. A journal is
             always kept.
         log_dir: the run's folder for those that were not given a place; None makes
@@ -63,9 +63,18 @@ def _made(exporter: ExporterLike, folder: Path) -> Exporter:
             return TensorBoardExporter(folder.parent)
         if exporter == "mlflow":
             return MLflowExporter()
+        if exporter == "wandb":
+            return _wandb()
         return ConsoleExporter() if exporter == "console" else JSONLExporter(folder / "journal.jsonl")
     if not isinstance(exporter, Exporter):
         raise TypeError(
             f"an exporter needs a name, write(records) and close(); got {type(exporter).__name__}"
         )
     return exporter
+
+
+def _wandb() -> Exporter:
+    from foldmon.integrations.wandb import WandbExporter
+
+    made: Exporter = WandbExporter()
+    return made

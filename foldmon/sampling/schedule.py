@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import deque
+
+import numpy as np
 
 _FIRST_LOOK = 16  # steps after which the pace of training is known well enough
 
@@ -58,7 +59,7 @@ class Schedule:
         """A probe ended and cost this much."""
         self.cost += seconds
         self._recent.append(seconds)
-        self._expected = statistics.median(self._recent)
+        self._expected = float(np.median(self._recent))
         self._not_before = now + 0.5 * self.interval()
 
     def postpone(self, now: float) -> None:

@@ -1,0 +1,1 @@
+"""Subcommands of the ``foldmon`` command that are more than a call."""

@@ -1,0 +1,131 @@
+"""PyTorch Lightning: ``Trainer(callbacks=[FoldingCallback()])``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
+from foldmon.exporters.base import Exporter
+from foldmon.integrations.trackers import exporters_for
+from foldmon.integrations.wandb import WandbExporter
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ImportError:
+    try:
+        from pytorch_lightning import Callback, LightningModule, Trainer
+    except ImportError as error:
+        raise ImportError(
+            "FoldingCallback needs Lightning; install it with: pip install 'foldmon[lightning]'"
+        ) from error
+
+logger = logging.getLogger("foldmon")
+
+# Strategies that leave no rank with all weights.
+_SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
+_MAKERS = {
+    "TensorBoardLogger": lambda found: TensorBoardExporter(found.log_dir),
+    "MLFlowLogger": lambda found: MLflowExporter(found.run_id, found._tracking_uri),
+    "WandbLogger": lambda found: WandbExporter(found.experiment),
+}
+
+
+class FoldingCallback(Callback):  # type: ignore[misc]
+    """Watches the module in training and streams its folding to the trainer's own loggers.
+
+    Held-out inputs come from the validation loader, steps are the trainer's global step, and the state
+    travels in the trainer's checkpoints. The global rank 0 measures. Loggers that it knows are
+    TensorBoard's, MLflow's and Weights & Biases'; beside any other one the journal and TensorBoard files
+    are written into the trainer's folder.
+
+    Args:
+        data: held-out data, as :func:`foldmon.watch` takes them; None takes the (first) validation loader.
+        options: of :func:`foldmon.watch`, by keyword. ``forward=lambda module, x: module.net(x)`` is for
+            modules that do not define ``forward``.
+
+    Attributes:
+        monitor: the :class:`foldmon.Monitor`, None before training begins and on other ranks.
+
+    Raises:
+        ValueError: at the start of training, when there are neither data nor a validation loader.
+
+    Example:
+        >>> callback = FoldingCallback(pairs=32)
+        >>> callback.monitor is None
+        True
+    """
+
+    def __init__(self, data: Any = None, **options: Any) -> None:
+        self.monitor: Monitor | None = None
+        self._data, self._options = data, options
+        self._state: dict[str, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to watch."""
+        # Read on every rank: under DDP it is broadcast.
+        folder = trainer.log_dir or trainer.default_root_dir
+        if not trainer.is_global_zero:
+            return
+        if type(trainer.strategy).__name__ in _SHARDED:
+            logger.warning(
+                "foldmon: %s shards the weights, and no rank can measure alone; nothing is measured",
+                type(trainer.strategy).__name__,
+            )
+            return
+        options: dict[str, Any] = {"log_dir": folder, **self._options}
+        if "exporters" not in options:
+            options["exporters"] = _exporters(trainer)
+        if trainer.optimizers:
+            options.setdefault("optimizer", trainer.optimizers[0])
+        data = self._data if self._data is not None else _validation_loader(trainer)
+        self.monitor = watch(pl_module, data, step=trainer.global_step, **options)
+        if self._state:
+            self.monitor.load_state_dict({**self._state, "step": trainer.global_step})
+
+    def on_train_batch_end(self, trainer: Trainer, *unused: Any) -> None:
+        """Count the trainer's global step, which stands still while gradients accumulate."""
+        if self.monitor is not None:
+            self.monitor.step(trainer.global_step)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the validation metrics beside the folding."""
+        if self.monitor is not None and not trainer.sanity_checking:
+            self.monitor.log(**{name: float(value) for name, value in trainer.callback_metrics.items()})
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Deliver what is left."""
+        if self.monitor is not None:
+            self.monitor.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Deliver what is left of a run that failed or was interrupted."""
+        if self.monitor is not None:
+            self.monitor.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return self.monitor.state_dict() if self.monitor is not None else self._state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Taken up when training begins."""
+        self._state = state_dict
+
+
+def _exporters(trainer: Trainer) -> list[Exporter | str]:
+    found: list[Exporter | str] = [*exporters_for(trainer.loggers, _MAKERS)]
+    return [*(found or ["tensorboard"]), "console"]
+
+
+def _validation_loader(trainer: Trainer) -> Any:
+    loaders = trainer.val_dataloaders
+    if isinstance(loaders, dict):
+        loaders = list(loaders.values())
+    if isinstance(loaders, list | tuple):
+        loaders = loaders[0] if loaders else None
+    if loaders is None:
+        raise ValueError(
+            "foldmon needs held-out inputs, and the trainer has no validation loader: pass one to fit, "
+            "or FoldingCallback(data=...)"
+        )
+    return loaders

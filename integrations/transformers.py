@@ -1,0 +1,128 @@
+"""Hugging Face Trainer: ``Trainer(callbacks=[FoldingTrainerCallback(eval_dataset)])``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
+from foldmon.exporters.base import Exporter
+from foldmon.integrations.wandb import WandbExporter
+
+try:
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+except ImportError as error:
+    raise ImportError(
+        "FoldingTrainerCallback needs transformers; install it with: pip install 'foldmon[transformers]'"
+    ) from error
+
+_STATE = "foldmon.json"
+
+
+class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
+    """Watches the model of a Trainer and streams its folding to what ``report_to`` says.
+
+    TensorBoard, MLflow and Weights & Biases are served; other integrations are left to the journal. Steps are
+    the Trainer's global step. Each checkpoint folder holds ``foldmon.json``, from which a resumed run
+    goes on. The world's rank 0 measures.
+
+    Args:
+        data: held-out data, as :func:`foldmon.watch` takes them (a DataLoader with the Trainer's collator for
+            data sets that need one); None takes the Trainer's evaluation loader, and begins at the
+            first evaluation.
+        options: of :func:`foldmon.watch`, by keyword.
+
+    Attributes:
+        monitor: the :class:`foldmon.Monitor`, None before watching begins and on other ranks.
+
+    Example:
+        >>> callback = FoldingTrainerCallback(every=10)
+        >>> callback.monitor is None
+        True
+    """
+
+    def __init__(self, data: Any = None, **options: Any) -> None:
+        self.monitor: Monitor | None = None
+        self._watching = False
+        self._data, self._options = data, options
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Begin to watch, where held-out data are at hand."""
+        if self._data is not None:
+            self._begin(self._data, args, state, kwargs)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Put the evaluation's metrics beside the folding."""
+        if not self._watching and self._data is None and kwargs.get("train_dataloader") is not None:
+            self._begin(kwargs["eval_dataloader"], args, state, kwargs)
+        if self.monitor is not None:
+            metrics: dict[str, Any] = kwargs.get("metrics") or {}
+            self.monitor.log(**{k: v for k, v in metrics.items() if isinstance(v, int | float)})
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Count the Trainer's global step."""
+        if self.monitor is not None:
+            self.monitor.step(state.global_step)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Leave the monitor's state in the checkpoint."""
+        folder = _checkpoint(args, state)
+        if self.monitor is not None and folder.is_dir():
+            (folder / _STATE).write_text(json.dumps(self.monitor.state_dict()))
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Deliver what is left."""
+        if self.monitor is not None:
+            self.monitor.close()
+        self._watching = False
+
+    def _begin(self, data: Any, args: TrainingArguments, state: TrainerState, kwargs: dict[str, Any]) -> None:
+        if not state.is_world_process_zero:
+            return
+        self._watching = True
+        options: dict[str, Any] = {"log_dir": args.output_dir, **self._options}
+        if "exporters" not in options:
+            options["exporters"] = _exporters(args)
+        self.monitor = watch(
+            kwargs["model"], data, optimizer=kwargs.get("optimizer"), step=state.global_step, **options
+        )
+        saved = _checkpoint(args, state) / _STATE
+        if state.global_step and saved.is_file():
+            self.monitor.load_state_dict(json.loads(saved.read_text()) | {"step": state.global_step})
+
+
+def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
+
+
+def _exporters(args: TrainingArguments) -> list[Exporter | str]:
+    reported = [args.report_to] if isinstance(args.report_to, str) else list(args.report_to or [])
+    found: list[Exporter | str] = ["console"]
+    if "tensorboard" in reported:
+        found.append(TensorBoardExporter(_tensorboard_folder(args)))
+    if "mlflow" in reported:
+        found.append(MLflowExporter())
+    if "wandb" in reported:
+        found.append(WandbExporter())
+    return found
+
+
+def _tensorboard_folder(args: TrainingArguments) -> Path:
+    """The run folder that the Trainer's own writer has just made."""
+    named = os.environ.get("TENSORBOARD_LOGGING_DIR") or getattr(args, "logging_dir", None)
+    if named:
+        return Path(named)
+    runs = [path for path in (Path(args.output_dir) / "runs").glob("*") if path.is_dir()]
+    return max(runs, key=lambda path: path.stat().st_mtime, default=Path(args.output_dir))

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from ignite.engine import Engine
+from ignite.handlers import Checkpoint
+
+from foldmon.exporters.journal import read_journal
+from foldmon.integrations.ignite import FoldingHandler
+
+
+@pytest.fixture
+def engine(mlp):
+    optimizer = torch.optim.Adam(mlp.parameters())
+
+    def step(engine, batch):
+        optimizer.zero_grad()
+        mlp(batch).square().mean().backward()
+        optimizer.step()
+
+    return Engine(step)
+
+
+BATCHES = [torch.randn(16, 8) for _ in range(4)]
+
+
+def steps_of(monitor):
+    return [r["step"] for r in read_journal(monitor.journal_path) if r["kind"] == "probe"]
+
+
+def test_steps_are_the_engines_iterations(engine, mlp, held_out, tmp_path):
+    handler = FoldingHandler(mlp, held_out, every=4, background=False, exporters=[], log_dir=tmp_path)
+    handler.attach(engine)
+    engine.run(BATCHES, max_epochs=2)
+    assert steps_of(handler.monitor) == [0, 4, 8]
+    assert read_journal(handler.monitor.journal_path)[-1]["kind"] == "end"
+
+
+def test_detached_it_counts_no_more(engine, mlp, held_out, tmp_path):
+    handler = FoldingHandler(mlp, held_out, every=4, background=False, exporters=[], log_dir=tmp_path)
+    handler.attach(engine)
+    engine.run(BATCHES, max_epochs=1)
+    handler.detach()
+    engine.run(BATCHES, max_epochs=2)
+    assert handler.monitor.steps == 4
+
+
+def test_a_checkpoint_takes_engine_and_handler(engine, mlp, held_out, tmp_path):
+    options = {"every": 4, "background": False, "exporters": []}
+    handler = FoldingHandler(mlp, held_out, log_dir=tmp_path / "a", **options)
+    handler.attach(engine)
+    engine.run(BATCHES, max_epochs=1)
+    saved = {"trainer": engine.state_dict(), "folding": handler.state_dict()}
+
+    resumed = Engine(engine._process_function)
+    again = FoldingHandler(mlp, held_out, log_dir=tmp_path / "b", **options)
+    Checkpoint.load_objects({"trainer": resumed, "folding": again}, saved)
+    again.attach(resumed)
+    resumed.run(BATCHES, max_epochs=3)
+    # Step 4 was measured by the first run, and may be left to it.
+    assert [step for step in steps_of(again.monitor) if step != 4] == [8, 12]
+
+
+def test_an_exception_still_reaches_the_user(mlp, held_out, tmp_path):
+    def step(engine, batch):
+        raise RuntimeError("out of luck")
+
+    engine = Engine(step)
+    FoldingHandler(mlp, held_out, exporters=[], log_dir=tmp_path).attach(engine)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        engine.run(BATCHES, max_epochs=1)

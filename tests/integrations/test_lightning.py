@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import logging
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from foldmon.exporters.journal import read_journal
+from foldmon.integrations.lightning import FoldingCallback
+
+
+class Classifier(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch, index):
+        x, y = batch
+        return nn.functional.cross_entropy(self(x), y)
+
+    def validation_step(self, batch, index):
+        self.log("val_loss", self.training_step(batch, index))
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+@pytest.fixture
+def loaders(held_out):
+    data = TensorDataset(*held_out)
+    return DataLoader(data, batch_size=10, shuffle=True), DataLoader(data, batch_size=20)
+
+
+def trainer(folder, callback, **options):
+    defaults = {"max_epochs": 2, "logger": TensorBoardLogger(folder), "enable_checkpointing": False}
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    return pl.Trainer(default_root_dir=folder, callbacks=[callback], **quiet, **(defaults | options))
+
+
+def steps_of(monitor):
+    return [r["step"] for r in read_journal(monitor.journal_path) if r["kind"] == "probe"]
+
+
+def test_folding_goes_into_the_trainers_own_tensorboard_run(tmp_path, loaders):
+    callback = FoldingCallback(every=4, background=False)
+    fit = trainer(tmp_path, callback)
+    fit.fit(Classifier(), *loaders)
+    events = EventAccumulator(f"{fit.logger.log_dir}/foldmon", size_guidance={"scalars": 0}).Reload()
+    assert [e.step for e in events.Scalars("folding/network")] == [0, 4, 8, 12]
+    assert fit.global_step == callback.monitor.steps == 12
+
+
+def test_held_out_inputs_are_the_validation_loaders(tmp_path, loaders, held_out):
+    callback = FoldingCallback(pairs=16)
+    trainer(tmp_path, callback, num_sanity_val_steps=0).fit(Classifier(), *loaders)
+    ends = callback.monitor._subject.pairs.first
+    assert all((held_out[0] == row).all(1).any() for row in ends)
+
+
+def test_steps_are_optimizer_steps_while_gradients_accumulate(tmp_path, loaders):
+    callback = FoldingCallback(every=1, background=False)
+    fit = trainer(tmp_path, callback, accumulate_grad_batches=3)
+    fit.fit(Classifier(), *loaders)
+    assert steps_of(callback.monitor) == [0, 1, 2, 3, 4]
+    assert fit.global_step == 4
+
+
+def test_validation_metrics_are_beside_the_folding(tmp_path, loaders):
+    callback = FoldingCallback(every=1, background=False)
+    trainer(tmp_path, callback).fit(Classifier(), *loaders)
+    probes = [r for r in read_journal(callback.monitor.journal_path) if r["kind"] == "probe"]
+    assert any("val_loss" in record["logged"] for record in probes)
+
+
+def test_a_resumed_run_goes_on_at_its_global_step(tmp_path, loaders):
+    first = FoldingCallback(every=4, background=False)
+    fit = trainer(tmp_path, first)
+    fit.fit(Classifier(), *loaders)
+    fit.save_checkpoint(tmp_path / "half.ckpt")
+    again = FoldingCallback(every=4, background=False)
+    trainer(tmp_path, again, max_epochs=4).fit(Classifier(), *loaders, ckpt_path=tmp_path / "half.ckpt")
+    # Step 12 was measured at the end of the first run, and may be left to it.
+    assert [step for step in steps_of(again.monitor) if step != 12] == [16, 20, 24]
+
+
+def test_a_resumed_run_on_other_pairs_is_told(tmp_path, loaders, caplog):
+    fit = trainer(tmp_path, FoldingCallback())
+    fit.fit(Classifier(), *loaders)
+    fit.save_checkpoint(tmp_path / "half.ckpt")
+    with caplog.at_level(logging.WARNING, "foldmon"):
+        other = FoldingCallback(seed=9)
+        trainer(tmp_path, other, max_epochs=3).fit(Classifier(), *loaders, ckpt_path=tmp_path / "half.ckpt")
+    assert "draws other held-out pairs" in caplog.text
+
+
+def test_mlflow_logger_gets_the_values_in_its_own_run(tmp_path, loaders):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    logger = MLFlowLogger(tracking_uri=uri)
+    trainer(tmp_path, FoldingCallback(every=6, background=False), logger=logger).fit(Classifier(), *loaders)
+    history = logger.experiment.get_metric_history(logger.run_id, "folding/network")
+    assert [metric.step for metric in history] == [0, 6, 12]
+
+
+def test_another_logger_leaves_tensorboard_files_in_the_trainers_folder(tmp_path, loaders):
+    logger = CSVLogger(tmp_path)
+    trainer(tmp_path, FoldingCallback(every=6), logger=logger).fit(Classifier(), *loaders)
+    assert list((tmp_path / logger.log_dir).glob("foldmon/events.out.*"))
+
+
+def test_training_computes_the_same_without_it(tmp_path, loaders):
+    weights = []
+    for callback in (pl.Callback(), FoldingCallback(every=1)):
+        pl.seed_everything(3, verbose=False)
+        module = Classifier()
+        trainer(tmp_path, callback).fit(module, *loaders)
+        weights.append([p.detach().clone() for p in module.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_without_held_out_data_it_says_what_to_do(tmp_path, loaders):
+    with pytest.raises(ValueError, match=r"FoldingCallback\(data=...\)"):
+        trainer(tmp_path, FoldingCallback()).fit(Classifier(), loaders[0])
+
+
+def test_an_exception_in_training_leaves_all_values_delivered(tmp_path, loaders):
+    class Failing(Classifier):
+        def training_step(self, batch, index):
+            if self.global_step == 6:
+                raise RuntimeError("out of luck")
+            return super().training_step(batch, index)
+
+    callback = FoldingCallback(every=3, background=False)
+    fit = trainer(tmp_path, callback)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        fit.fit(Failing(), *loaders)
+    events = EventAccumulator(f"{fit.logger.log_dir}/foldmon").Reload()
+    assert [e.step for e in events.Scalars("folding/network")] == [0, 3, 6]

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+
+import mlflow
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import Dataset
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+
+from foldmon.exporters.journal import read_journal
+from foldmon.integrations.transformers import FoldingTrainerCallback
+
+
+class Tokens(Dataset):
+    """Counting modulo 17 from random starts."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        starts = torch.randint(0, 17, (size, 1), generator=torch.Generator().manual_seed(seed))
+        self.rows = (starts + torch.arange(12)) % 17
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return {"input_ids": self.rows[index], "labels": self.rows[index]}
+
+
+def gpt2():
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config(vocab_size=17, n_positions=12, n_embd=16, n_layer=2, n_head=2))
+
+
+def trainer(folder, callback, **options):
+    defaults = {
+        "output_dir": str(folder), "per_device_train_batch_size": 8, "max_steps": 6, "report_to": "none",
+        "save_strategy": "no", "use_cpu": True, "disable_tqdm": True, "logging_steps": 3,
+    }  # fmt: skip
+    return Trainer(
+        gpt2(), TrainingArguments(**(defaults | options)), train_dataset=Tokens(64, 0),
+        eval_dataset=Tokens(32, 1), callbacks=[callback],
+    )  # fmt: skip
+
+
+def probes(monitor):
+    return [record for record in read_journal(monitor.journal_path) if record["kind"] == "probe"]
+
+
+def test_report_to_tensorboard_goes_beside_the_trainers_own_events(tmp_path):
+    callback = FoldingTrainerCallback(Tokens(32, 1), every=3, pairs=8, points=5, background=False)
+    trainer(tmp_path, callback, report_to="tensorboard").train()
+    (run,) = (tmp_path / "runs").iterdir()
+    assert list(run.glob("events.out.*")), "the Trainer's own"
+    events = EventAccumulator(str(run / "foldmon")).Reload()
+    assert [e.step for e in events.Scalars("folding/network")] == [0, 3, 6]
+
+
+def test_report_to_mlflow_goes_into_the_trainers_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    callback = FoldingTrainerCallback(Tokens(32, 1), every=3, pairs=8, points=5, background=False)
+    trainer(tmp_path, callback, report_to="mlflow").train()
+    client = mlflow.MlflowClient()
+    (run,) = client.search_runs(["0"])
+    assert "loss" in run.data.metrics, "the Trainer's own"
+    history = client.get_metric_history(run.info.run_id, "folding/network")
+    assert [m.step for m in history] == [0, 3, 6]
+
+
+def test_report_to_none_keeps_the_journal(tmp_path):
+    callback = FoldingTrainerCallback(Tokens(32, 1), every=3, pairs=8, points=5, background=False)
+    trainer(tmp_path, callback).train()
+    assert [record["step"] for record in probes(callback.monitor)] == [0, 3, 6]
+    assert not list(tmp_path.rglob("events.out.*"))
+
+
+def test_a_resumed_run_goes_on_at_its_global_step(tmp_path):
+    options = {"save_strategy": "steps", "save_steps": 4}
+    first = FoldingTrainerCallback(Tokens(32, 1), every=2, pairs=8, points=5, background=False)
+    trainer(tmp_path, first, **options).train()
+    state = json.loads((tmp_path / "checkpoint-4" / "foldmon.json").read_text())
+    assert state["step"] == 4
+    again = FoldingTrainerCallback(Tokens(32, 1), every=2, pairs=8, points=5, background=False)
+    trainer(tmp_path, again, **options, max_steps=8).train(
+        resume_from_checkpoint=str(tmp_path / "checkpoint-4")
+    )
+    steps = [record["step"] for record in probes(again.monitor)][len("0246") :]
+    # Step 4 was measured by the first run, and may be left to it.
+    assert [step for step in steps if step != 4] == [6, 8]
+
+
+def test_without_data_it_begins_with_the_first_evaluation(tmp_path):
+    callback = FoldingTrainerCallback(every=1, pairs=8, points=5, background=False)
+    trainer(tmp_path, callback, eval_strategy="steps", eval_steps=3).train()
+    records = probes(callback.monitor)
+    assert [record["step"] for record in records] == [3, 4, 5, 6]
+    assert "eval_loss" in records[1]["logged"]
+
+
+def test_two_trainings_in_a_row_are_both_watched(tmp_path):
+    callback = FoldingTrainerCallback(Tokens(32, 1), every=6, pairs=8, points=5, background=False)
+    both = trainer(tmp_path, callback)
+    both.train()
+    both.train()
+    assert [record["step"] for record in probes(callback.monitor)] == [0, 6, 0, 6]
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_steps_are_the_trainers_global_step(tmp_path, accumulation):
+    callback = FoldingTrainerCallback(Tokens(32, 1), every=1, pairs=8, points=5, background=False)
+    trainer(tmp_path, callback, gradient_accumulation_steps=accumulation).train()
+    assert callback.monitor.steps == 6
