@@ -34,7 +34,7 @@ def train(spec: Spec) -> dict[str, Any]:
         _starve(model)
     optimizer = _optimizer(spec, model)
     held_out = foldmon.draw_pairs(data.x_val, PAIRS, seed=0)
-    trained_on = foldmon.draw_pairs(x, PAIRS // 2, seed=0)
+    trained_on = foldmon.draw_pairs(x, min(PAIRS, len(x)), seed=0)
     probed = set(np.linspace(0, spec.steps, spec.probes).astype(int).tolist())
     run: dict[str, Any] = {"spec": spec.__dict__, "records": [], "training_records": [], "labelled": []}
     losses: list[float] = []
@@ -108,35 +108,41 @@ def _probe(
     data: Data,
     losses: list[float],
 ) -> None:
-    report = foldmon.measure(model, held_out, points=POINTS).to_dict()
-    record = {name: value for name, value in report.items() if name not in _DROPPED} | {"step": step}
+    record = _measured(model, held_out) | {"step": step}
     record["logged"] = {"loss": float(np.mean(losses))} if losses else {}
-    seen = foldmon.measure(model, trained_on, points=POINTS).to_dict()
+    run["records"].append(record)
+    run["training_records"].append(_measured(model, trained_on))
     model.eval()
     logits = model(data.x_val)
-    seen_logits = model(trained_on.first)
     model.train()
-    run["records"].append(record)
-    run["training_records"].append(
-        {name: seen[name] for name in ("phi", "cumulative", "r2", "network_r1", "network_r2", "decision")}
-        | _confidence(seen_logits)
-    )
     run["labelled"].append(
         {
             "step": step,
             "loss": float(cross_entropy(logits, data.y_val)),
             "accuracy": float((logits.argmax(1) == data.y_val).float().mean()),
             "weight_norm": float(sum(p.square().sum() for p in model.parameters()).sqrt()),
-            **_confidence(logits),
         }
     )
 
 
-def _confidence(logits: Tensor) -> dict[str, float]:
-    """What the outputs alone say, without labels."""
-    log = logits.log_softmax(1)
-    return {
-        "confidence": float(log.exp().max(1).values.mean()),
-        "entropy": float(-(log.exp() * log).nan_to_num().sum(1).mean()),
-        "logit_size": float(logits.std(1).mean()),
+def _measured(model: nn.Module, pairs: foldmon.Pairs) -> dict[str, Any]:
+    """The record of one probe, and beside it what the outputs at the ends say without labels."""
+    report = foldmon.measure(model, pairs, points=POINTS).to_dict()
+    model.eval()
+    log = model(torch.cat([pairs.first, pairs.second])).log_softmax(1)
+    model.train()
+    outputs = {
+        "confidence": log.exp().max(1).values.tolist(),
+        "entropy": (-(log.exp() * log).sum(1)).tolist(),
+        "logit_margin": (lambda top: top[:, 0] - top[:, 1])(log.topk(2, dim=1).values).tolist(),
     }
+    kept = {name: value for name, value in report.items() if name not in _DROPPED}
+    return _rounded(kept | {"outputs": outputs})
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
