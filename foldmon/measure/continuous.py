@@ -112,7 +112,8 @@ def _decision(levels: Levels, paths: Ints, all_paths: int) -> DecisionFolding | 
     if levels.classes is None:
         return None
     classes, weights = ordered_classes(levels.classes, all_paths)
-    return decision_folding(classes[paths], weights[paths])
+    certainty = levels.prober.certainty.cpu().double().numpy()
+    return decision_folding(classes[paths], weights[paths], certainty[paths])
 
 
 def _notes(walk: Walk, paths: Ints) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 from foldmon.measure.activations import Reading
 from foldmon.measure.batch import batch_axis, batch_first
 from foldmon.measure.coverage import Coverage, hidden_activations
-from foldmon.measure.decision import predicted_class
+from foldmon.measure.decision import certainty, class_logits, predicted_class
 from foldmon.measure.lines import Lines
 from foldmon.measure.names import choose
 from foldmon.measure.pairs import Pairs
@@ -54,6 +54,8 @@ class Prober:
         coverage: Coverage of the whole model.
         rows_at_once: rows of one pass that keep the largest activation near the memory target.
         evaluations: model evaluations (rows) so far.
+        certainty: shape (P, 2, 2), :func:`~foldmon.measure.decision.certainty` of the model at the start
+            and the end of each path, NaN where they were not evaluated yet.
 
     Raises:
         ValueError: no activation layer was found, a layer or module name is unknown, the model is on the
@@ -87,6 +89,7 @@ class Prober:
             )
         self.lines = Lines(self.model, pairs, self.device, dtype_of(self.model), at)
         self.evaluations = 0
+        self.certainty = torch.full((len(pairs), 2, 2), torch.nan, device=self.device)
         self.notes: dict[str, None] = {}
         self._places: dict[str, int] = {}
         self.axes: dict[str, int] = {}
@@ -206,7 +209,12 @@ class Prober:
             self._look = self._taps.watch = None
             self._taps.pause()
         self.evaluations += len(t)
-        return predicted_class(output, len(t))
+        logits = class_logits(output, len(t))
+        if logits is None:
+            return None
+        for side, at_end in enumerate((t == 0, t == 1)):
+            self.certainty[paths[at_end], side] = certainty(logits[at_end])
+        return logits.argmax(1)
 
     def _call(self, inputs: Any) -> Any:
         return self.forward(self.model, inputs)

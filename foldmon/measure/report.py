@@ -174,4 +174,6 @@ def _decision_dict(decision: DecisionFolding | None) -> dict[str, Any] | None:
         "changes": decision.mean_changes,
         "elsewhere": decision.mean_elsewhere,
         "ends": decision.ends.tolist(),
+        "confidence": decision.confidence.round(5).tolist(),
+        "entropy": decision.entropy.round(5).tolist(),
     }

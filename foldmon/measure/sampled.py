@@ -12,11 +12,11 @@ from torch import Tensor
 
 from foldmon.measure.activations import Reading
 from foldmon.measure.codes import Code, hamming
-from foldmon.measure.decision import decision_folding
+from foldmon.measure.decision import DecisionFolding, decision_folding
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.prober import Prober
 from foldmon.measure.report import FoldingReport
-from foldmon.measure.statistics import Ints
+from foldmon.measure.statistics import Floats, Ints
 from foldmon.measure.units import UnitCounts
 
 
@@ -43,6 +43,7 @@ class WalkedPaths:
     Attributes:
         r1, r2, r1_cumulative: shape (paths walked, L), see FoldingReport.
         classes: shape (paths walked, n), predicted class at each point, None where there is none.
+        certainty: shape (paths walked, 2, 2), see Prober.certainty.
         counts: of single units.
         evaluations: of the model.
     """
@@ -51,6 +52,7 @@ class WalkedPaths:
     r2: Ints
     r1_cumulative: Ints
     classes: Ints | None
+    certainty: Floats
     counts: UnitCounts
     evaluations: int
 
@@ -66,6 +68,7 @@ class WalkedPaths:
             np.concatenate([part.r2 for part in parts]),
             np.concatenate([part.r1_cumulative for part in parts]),
             np.concatenate(classes) if len(classes) == len(parts) else None,
+            np.concatenate([part.certainty for part in parts]),
             first.counts,
             sum(part.evaluations for part in parts),
         )
@@ -83,6 +86,7 @@ def walk(prober: Prober, rows: range, points: int) -> WalkedPaths:
         r2[own],
         r1_cumulative[own],
         None if walked.classes is None else walked.classes[own],
+        prober.certainty[own].cpu().double().numpy(),
         walked.counts,
         prober.evaluations,
     )
@@ -104,11 +108,17 @@ def report_of(prober: Prober, pairs: Pairs, found: WalkedPaths, seconds: float) 
         dead=found.counts.dead,
         saturated=found.counts.saturated,
         coverage=prober.coverage,
-        decision=None if found.classes is None else decision_folding(found.classes),
+        decision=_decision(found),
         classes=pairs.classes,
         class_names=pairs.class_names,
         notes=found.counts.notes + tuple(prober.notes),
     )
+
+
+def _decision(found: WalkedPaths) -> DecisionFolding | None:
+    if found.classes is None:
+        return None
+    return decision_folding(found.classes, certainty=found.certainty)
 
 
 class _Walk:
