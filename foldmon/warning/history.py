@@ -44,6 +44,14 @@ class History:
         """Shape (B,), a reading in each block; a missing one is that of the block before it."""
         return filled(np.array(self._columns.get(name, [np.nan] * len(self)), dtype=np.float64))
 
+    def knows(self, name: str) -> bool:
+        """Whether the reading was ever given."""
+        return bool(np.isfinite(self._columns.get(name, [])).any())
+
+    def names(self, prefix: str) -> list[str]:
+        """The readings whose names start so, without that start."""
+        return [name.removeprefix(prefix) for name in self._columns if name.startswith(prefix)]
+
     def add(self, step: int, readings: Mapping[str, float]) -> bool:
         """Take in a probe; say whether it completed a block."""
         self._open.append(dict(readings))

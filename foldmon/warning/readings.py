@@ -1,21 +1,23 @@
-"""What the warning reads from one probe: a few numbers, none of which needs a label."""
+"""What the warning reads from one probe: a few numbers, none of which needs a held-out label."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from foldmon.measure.statistics import folding
+from foldmon.measure.statistics import Floats, folding
 
 Record = Mapping[str, Any]
-Ends = npt.NDArray[np.int64]
 
-_SMALL = 1e-3
-_MANY = 3
+UNSURE = 0.7
+"""A prediction below this confidence counts as unsure."""
+LAYER = "layer "
+"""What the names of per-layer readings start with."""
+_FEW = 3
 
 
 def read(record: Record) -> dict[str, float]:
@@ -25,73 +27,93 @@ def read(record: Record) -> dict[str, float]:
         record: a probe line of the journal: ``FoldingReport.to_dict()`` and what was logged.
 
     Returns:
-        dict: "phi" and "tail" (mean and 90% quantile of the network folding, logarithms), "crossings"
-        (log of the mean network r2), "last_to_first" (log ratio of r2 in the last layer and the first),
-        "profile" (growth of cumulative folding from the first layer to the last), "order" (share of
-        layers at which it grows), "last_layer" (log folding of the last layer), "changes" (class changes
-        a path beyond the one that two different ends need), "elsewhere", "within_between" (log ratio of
-        r2 on paths whose ends are predicted alike and differently), "classes" (entropy of the predicted
-        classes, nats), "dead", "saturated", "nonfinite" (shares and a count), "loss" (log of the logged
-        training loss).
+        dict: of the folding, "phi", "tail" (logs of mean and 90% quantile over paths), "crossings" and
+        "reach" (logs of the mean network r2 and r1), "profile" (cumulative folding, last layer minus
+        first), "order" (share of layers at which it grows), "last_layer" (log), "within_between" (log
+        ratio of r2 on paths whose ends are predicted alike and differently); of the decisions, "changes"
+        (class changes a path beyond the one that different ends need), "elsewhere", "classes" (entropy
+        of the predicted classes, nats), "unsure" (share of ends below 0.7 confidence), "doubt" (log of
+        the mean entropy, nats); "dead",
+        "saturated" (mean shares), "nonfinite" (a count); and where a training loss was logged, "loss"
+        (its log) and "doubt_over_loss" (log ratio), of a validation loss "val_loss"; and the log of each
+        layer's folding under "layer " and its name.
 
     Example:
         >>> from foldmon.warning.readings import read
         >>> round(read({"phi": 0.05, "dead": [0.2, 0.4]})["dead"], 3)
         0.3
     """
-    walked = np.asarray(record.get("network_r2", ()), dtype=np.float64)
-    chi = folding(np.asarray(record.get("network_r1", ()), dtype=np.int64), walked.astype(np.int64))
     decision = record.get("decision") or {}
-    ends = np.asarray(decision.get("ends", ()), dtype=np.int64).reshape(-1, 2)
-    alike = ends[:, 0] == ends[:, 1]
+    logged = record.get("logged") or {}
+    loss = _number(logged.get("loss"))
+    doubt = _mean(_array(decision, "entropy"))
     return {
-        "phi": _log(_number(record.get("phi"))),
-        "tail": _log(float(np.quantile(chi, 0.9)) if len(chi) else math.nan),
-        "crossings": _log(_mean(walked)),
+        **_folding(record, _array(decision, "ends").reshape(-1, 2)),
         **_depth(record),
-        "changes": _number(decision.get("changes")) - _mean(~alike),
-        "elsewhere": _number(decision.get("elsewhere")),
-        "within_between": _within_between(walked, alike),
-        "classes": _entropy(ends),
-        "dead": _mean(record.get("dead", ())),
-        "saturated": _mean(record.get("saturated", ())),
-        "nonfinite": float(np.sum(record.get("nonfinite", ()))),
-        "loss": _log(_number((record.get("logged") or {}).get("loss"))),
+        **_decisions(decision),
+        "dead": _mean(_array(record, "dead")),
+        "saturated": _mean(_array(record, "saturated")),
+        "nonfinite": float(_array(record, "nonfinite").sum()),
+        "loss": _log(loss, 1e-3),
+        "doubt_over_loss": _log(doubt, 1e-2) - _log(loss, 1e-2),
+        "val_loss": _number(logged.get("val_loss")),
+        **{
+            LAYER + name: _log(float(value), 1e-3)
+            for name, value in zip(record.get("layers", ()), record.get("folding", ()), strict=False)
+        },
+    }
+
+
+def _folding(record: Record, ends: Floats) -> dict[str, float]:
+    reach, walked = _array(record, "network_r1"), _array(record, "network_r2")
+    chi = folding(reach.astype(np.int64), walked.astype(np.int64))
+    alike = ends[:, 0] == ends[:, 1]
+    known = len(walked) == len(alike) and min(alike.sum(), (~alike).sum()) >= _FEW
+    return {
+        "phi": _log(_number(record.get("phi")), 1e-3),
+        "tail": _log(float(np.quantile(chi, 0.9)), 1e-3) if len(chi) else math.nan,
+        "crossings": _log(_mean(walked), 0.1),
+        "reach": _log(_mean(reach), 0.1),
+        "within_between": _log(_mean(walked[alike]), 0.1) - _log(_mean(walked[~alike]), 0.1)
+        if known
+        else math.nan,
     }
 
 
 def _depth(record: Record) -> dict[str, float]:
-    profile = np.asarray(record.get("cumulative", ()), dtype=np.float64)
-    walked, own = record.get("r2", ()), record.get("folding", ())
+    profile, own = _array(record, "cumulative"), _array(record, "folding")
     several = len(profile) > 1
     return {
         "profile": float(profile[-1] - profile[0]) if several else math.nan,
         "order": float((np.diff(profile) > 0).mean()) if several else math.nan,
-        "last_layer": _log(own[-1]) if len(own) else math.nan,
-        "last_to_first": _log(walked[-1]) - _log(walked[0]) if len(walked) > 1 else math.nan,
+        "last_layer": _log(float(own[-1]), 1e-3) if len(own) else math.nan,
     }
 
 
-def _within_between(walked: npt.NDArray[np.float64], alike: npt.NDArray[np.bool_]) -> float:
-    if len(walked) != len(alike) or min(alike.sum(), (~alike).sum()) < _MANY:
-        return math.nan
-    return _log(_mean(walked[alike])) - _log(_mean(walked[~alike]))
+def _decisions(decision: Record) -> dict[str, float]:
+    ends = _array(decision, "ends").reshape(-1, 2)
+    confidence = _array(decision, "confidence")
+    share = np.unique(ends, return_counts=True)[1] / max(ends.size, 1)
+    return {
+        "changes": _number(decision.get("changes")) - _mean(ends[:, 0] != ends[:, 1]),
+        "elsewhere": _number(decision.get("elsewhere")),
+        "classes": float(-(share * np.log(share)).sum()) if ends.size else math.nan,
+        "unsure": _mean(confidence < UNSURE),
+        "doubt": _log(_mean(_array(decision, "entropy")), 1e-3),
+    }
 
 
-def _entropy(ends: Ends) -> float:
-    if not ends.size:
-        return math.nan
-    share = np.unique(ends, return_counts=True)[1] / ends.size
-    return float(-(share * np.log(share)).sum())
+def _array(record: Record, name: str) -> Floats:
+    return np.asarray(record.get(name, ()), dtype=np.float64)
 
 
 def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _log(value: float) -> float:
-    return math.log(value + _SMALL) if value >= 0 and math.isfinite(value) else math.nan
+def _log(value: float, small: float) -> float:
+    return math.log(value + small) if value >= 0 and math.isfinite(value) else math.nan
 
 
-def _mean(values: Sequence[float] | npt.NDArray[Any]) -> float:
-    return float(np.mean(values)) if len(values) else math.nan
+def _mean(values: npt.NDArray[Any]) -> float:
+    return float(values.mean()) if values.size else math.nan

@@ -22,9 +22,9 @@ def train(spec: Spec) -> dict[str, Any]:
     """Train one network and probe it.
 
     Returns:
-        "spec", "records" (the fields of a journal's probe lines), "training_records" (phi and decision
-        folding on pairs of training inputs), and "labelled" (what only labels tell: validation loss and
-        accuracy), each with one entry a probe.
+        "spec", "records" (the fields of a journal's probe lines), "training_records" (the same on pairs
+        of training inputs), and "labelled" (what only labels tell: validation loss and accuracy), each
+        with one entry a probe.
     """
     torch.manual_seed(spec.seed)
     data = load(spec.data, spec.seed % 3)
@@ -126,18 +126,9 @@ def _probe(
 
 
 def _measured(model: nn.Module, pairs: foldmon.Pairs) -> dict[str, Any]:
-    """The record of one probe, and beside it what the outputs at the ends say without labels."""
+    """The record of one probe."""
     report = foldmon.measure(model, pairs, points=POINTS).to_dict()
-    model.eval()
-    log = model(torch.cat([pairs.first, pairs.second])).log_softmax(1)
-    model.train()
-    outputs = {
-        "confidence": log.exp().max(1).values.tolist(),
-        "entropy": (-(log.exp() * log).sum(1)).tolist(),
-        "logit_margin": (lambda top: top[:, 0] - top[:, 1])(log.topk(2, dim=1).values).tolist(),
-    }
-    kept = {name: value for name, value in report.items() if name not in _DROPPED}
-    return _rounded(kept | {"outputs": outputs})
+    return _rounded({name: value for name, value in report.items() if name not in _DROPPED})
 
 
 def _rounded(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 LOSS_MARGIN, LOSS_FLOOR = 0.10, 0.02
 ACCURACY_MARGIN = 0.02
 SUSTAINED = 3
+CLEAR_FACTOR, CLEAR_FLOOR = 1.3, 0.05
 
 
 def loss_degradation(losses: Sequence[float]) -> int | None:
@@ -56,3 +58,34 @@ def early_stop(losses: Sequence[float], patience: int) -> int | None:
 def column(run: dict[str, Any], name: str) -> list[float]:
     """One labelled quantity of a run, a value a probe."""
     return [entry[name] for entry in run["labelled"]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        onset: probe at which the loss or the accuracy degrades, whichever comes first, or None.
+        kind: "healthy" without an onset; "clear" where the accuracy degrades or the loss ends above 1.3
+            times its best and 0.05 nats; else "slight".
+        stops: probe at which early stopping stops, by patience, or None.
+    """
+
+    onset: int | None
+    kind: str
+    stops: dict[int, int | None]
+
+
+def outcome(run: dict[str, Any]) -> Outcome:
+    """The outcome of a run of the store."""
+    losses, accuracies = column(run, "loss"), column(run, "accuracy")
+    by_loss, by_accuracy = loss_degradation(losses), accuracy_degradation(accuracies)
+    onsets = [probe for probe in (by_loss, by_accuracy) if probe is not None]
+    values = np.where(np.isfinite(losses), losses, np.inf)
+    far = np.median(values[-5:]) > CLEAR_FACTOR * values.min() + CLEAR_FLOOR
+    clear = by_accuracy is not None or (by_loss is not None and far)
+    return Outcome(
+        onset=min(onsets) if onsets else None,
+        kind="clear" if clear else "slight" if onsets else "healthy",
+        stops={patience: early_stop(losses, patience) for patience in (5, 10)},
+    )

@@ -1,0 +1,144 @@
+"""The early warning: probes in, at most one warning an episode out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foldmon.warning.history import History
+from foldmon.warning.readings import Record, read
+from foldmon.warning.reasons import broken_layers, reasons
+from foldmon.warning.rule import Rule, tuned
+from foldmon.warning.votes import Votes
+
+WARM_UP = 8
+"""Blocks before the first judgement: at the start everything moves."""
+HOLD = 3
+"""Blocks in a row that start, raise or end an episode."""
+MARGIN, FLOOR = 0.10, 0.02
+"""A logged validation loss is past its best when above it by 10% and 0.02."""
+
+
+@dataclass(frozen=True)
+class FoldingWarning:
+    """The model seems to generalize worse than it did.
+
+    Attributes:
+        step: training step of the probe that raised the warning.
+        severity: 1 likely, 2 strongly so, or the model puts out NaN or infinite values.
+        reasons: in words: which signals, since which step, in which layers.
+    """
+
+    step: int
+    severity: int
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"step {self.step}, severity {self.severity}: " + "; ".join(self.reasons)
+
+
+class Detector:
+    """Reads probe after probe and warns once an episode.
+
+    An episode starts when the score stays above the rule's mark for three blocks of probes, and ends when
+    it stays below a lower one; until then nothing more is said, while :attr:`level` follows the severity.
+    Non-finite activations start one at once. The score uses a training loss logged as ``loss`` where
+    there is one; a validation loss logged as ``val_loss`` that passed its best also starts an episode.
+
+    Args:
+        rules: "with loss" and "without loss"; None takes the tuned ones.
+
+    Attributes:
+        level: 0 no warning in force, 1 or 2 the severity of the one that is.
+        score: log odds of degradation at the last judged block, NaN before.
+
+    Example:
+        >>> from foldmon.warning.detector import Detector
+        >>> detector = Detector()
+        >>> record = {"step": 5, "phi": 0.1, "layers": ["act"], "nonfinite": [3]}
+        >>> detector.update(record).reasons
+        ('NaN or infinite pre-activations in layer act',)
+        >>> detector.update(record | {"step": 6}), detector.level
+        (None, 2)
+    """
+
+    def __init__(self, rules: Mapping[str, Rule] | None = None) -> None:
+        self._rules = tuned() if rules is None else dict(rules)
+        self._history, self._votes = History(), Votes()
+        self._scores: list[float] = []
+        self.level = 0
+        self.score = math.nan
+
+    def update(self, record: Record) -> FoldingWarning | None:
+        """Take in a probe.
+
+        Args:
+            record: a probe line of the journal. Fields that are missing or NaN are left out of account.
+
+        Returns:
+            The warning if this probe starts an episode.
+        """
+        step = int(record.get("step") or 0)
+        broken = broken_layers(record)
+        judged = self._history.add(step, read(record) | self._votes.read(record))
+        if judged and len(self._history) > WARM_UP:
+            rule = self._rule
+            self.score = rule.score(self._history)
+            self._scores = [*self._scores, self.score][-HOLD:]
+        before = self.level
+        self.level = 2 if broken else self._judged_level(judged)
+        if before or not self.level:
+            return None
+        return FoldingWarning(step, self.level, broken or self._reasons())
+
+    @property
+    def _rule(self) -> Rule:
+        return self._rules["with loss" if self._history.knows("loss") else "without loss"]
+
+    def _judged_level(self, judged: bool) -> int:
+        if not judged or len(self._scores) < HOLD:
+            return self.level
+        rule, low, high = self._rule, min(self._scores), max(self._scores)
+        if low > rule.severe:
+            return 2
+        if low > rule.warn or self._passed_best():
+            return max(self.level, 1)
+        return 0 if high < rule.release else self.level
+
+    def _passed_best(self) -> bool:
+        """Whether the logged validation loss is past its best, at three blocks in a row."""
+        if not self._history.knows("val_loss"):
+            return False
+        losses = self._history["val_loss"]
+        return bool((losses[-HOLD:] > losses.min() * (1 + MARGIN) + FLOOR).all())
+
+    def _reasons(self) -> tuple[str, ...]:
+        found = reasons(self._rule, self._history)
+        if self._passed_best():
+            best = int(np.argmin(self._history["val_loss"]))
+            found = (
+                f"the logged validation loss is past its best of step {self._history.steps[best]}",
+                *found,
+            )
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state, as plain JSON values."""
+        return {
+            "history": self._history.state_dict(),
+            "votes": self._votes.state_dict(),
+            "scores": list(self._scores),
+            "level": self.level,
+            "score": self.score,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self._history.load_state_dict(state["history"])
+        self._votes.load_state_dict(state["votes"])
+        self._scores = [float(score) for score in state["scores"]]
+        self.level, self.score = int(state["level"]), float(state["score"])
