@@ -64,8 +64,8 @@ def _course(values: list[float], shape: str) -> np.ndarray:
 
 def held(scores: np.ndarray) -> np.ndarray:
     """The lowest of each three scores in a row, -inf before a detector may speak."""
-    first = WARM_UP + HOLD - 1
     lowest = np.full(len(scores), -np.inf)
-    for end in range(first, len(scores)):
-        lowest[end] = scores[end - HOLD + 1 : end + 1].min()
+    first = WARM_UP + HOLD - 1
+    if len(scores) > first:
+        lowest[first:] = np.lib.stride_tricks.sliding_window_view(scores[WARM_UP:], HOLD).min(axis=1)
     return lowest

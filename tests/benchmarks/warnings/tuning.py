@@ -1,7 +1,7 @@
 """Choosing signals, weights and thresholds on the development part alone.
 
 Signals are chosen one by one for what they add to the ranking of runs by their highest score, where each
-data set is scored by weights fitted on the others. Weights are those of a logistic regression over probes:
+data set is scored by weights fitted on the others. Weights are those of a ridge logistic regression over probes:
 1 from shortly before the onset of a clear degradation, 0 in healthy runs.
 """
 
@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from foldmon.warning.detector import WARM_UP
 from foldmon.warning.rule import Rule, Term
@@ -19,7 +17,7 @@ from tests.benchmarks.warnings.features import Key, Run, held
 
 FALSE_ALARMS = 0.05
 _AHEAD, _STRIDE = 6, 2
-_MOST, _LEAST_GAIN = 10, 0.005
+_ABLE, _MOST, _LEAST_GAIN = 80, 10, 0.005
 
 
 class Tuner:
@@ -45,18 +43,15 @@ class Tuner:
     def rule(self, candidates: Sequence[Key]) -> Rule:
         """The rule tuned over the candidates."""
         keys = self._chosen(candidates)
-        model = self._fit(keys, np.ones(len(self.runs), dtype=bool))
-        mark = self.mark(self._cross_scores(keys))
+        bias, *weights = self._fit(keys, np.ones(len(self.runs), dtype=bool)).tolist()
+        scores = self._cross_scores(keys)
+        warn = self.mark(scores)
+        highest = max(score.max() for score, bad in zip(scores, self.degraded, strict=True) if not bad)
         terms = tuple(
-            Term(*key, *(round(value, 6) for value in (*self.ranges[key], float(weight))))
-            for key, weight in zip(keys, model.coef_[0], strict=True)
+            Term(*key, *(round(value, 6) for value in (*self.ranges[key], weight)))
+            for key, weight in zip(keys, weights, strict=True)
         )
-        highest = max(
-            run.max() for run, bad in zip(self._cross_scores(keys), self.degraded, strict=True) if not bad
-        )
-        return Rule(
-            terms, round(float(model.intercept_[0]), 6), mark, max(mark + 0.5, float(highest)), mark - 1.0
-        )
+        return Rule(terms, round(bias, 6), warn, max(warn, float(highest)) + 0.5, warn - 1.0)
 
     def mark(self, scores: Sequence[np.ndarray]) -> float:
         """The lowest mark that no more than 5% of the healthy development runs pass."""
@@ -69,16 +64,18 @@ class Tuner:
         highest = np.array([score.max() for score in scores])
         used = self.clear | ~self.degraded
         within = [
-            roc_auc_score(self.clear[rows], highest[rows])
+            _area(highest[rows], self.clear[rows])
             for rows in (used & (self.sets == name) for name in np.unique(self.sets))
             if len(np.unique(self.clear[rows])) == 2
         ]
         marks = [np.quantile(highest[~self.degraded], 1 - share) for share in (0.05, 0.1, 0.2)]
         recall = np.mean([(highest[self.clear] > mark).mean() for mark in marks])
-        whole = roc_auc_score(self.clear[used], highest[used])
+        whole = _area(highest[used], self.clear[used])
         return float(0.4 * whole + 0.2 * np.mean(within) + 0.4 * recall)
 
     def _chosen(self, candidates: Sequence[Key]) -> list[Key]:
+        able = {key: self.quality(self._cross_scores([key])) for key in candidates}
+        candidates = sorted(able, key=able.__getitem__, reverse=True)[:_ABLE]
         keys: list[Key] = []
         best = 0.0
         while len(keys) < _MOST:
@@ -96,24 +93,41 @@ class Tuner:
         """Scores of every run under weights fitted on the other data sets."""
         scores: list[np.ndarray] = [np.empty(0)] * len(self.runs)
         for name in np.unique(self.sets):
-            model = self._fit(keys, self.sets != name)
+            found = self._fit(keys, self.sets != name)
             for place in np.flatnonzero(self.sets == name):
-                scores[place] = held(self._inputs(keys, place) @ model.coef_[0] + model.intercept_[0])
+                scores[place] = held(self._inputs(keys, place) @ found[1:] + found[0])
         return scores
 
     def _inputs(self, keys: Sequence[Key], place: int) -> np.ndarray:
         return np.stack([self.scaled[key][place] for key in keys], axis=1)
 
-    def _fit(self, keys: Sequence[Key], among: np.ndarray) -> LogisticRegression:
+    def _fit(self, keys: Sequence[Key], among: np.ndarray) -> np.ndarray:
+        """Bias and weights fitted on some of the runs, each run counting the same."""
         inputs, targets, weights = [], [], []
         for place in np.flatnonzero(among & (self.clear | ~self.degraded)):
             onset = self.runs[place].outcome.onset
             first = WARM_UP if onset is None else max(WARM_UP, onset - _AHEAD)
             rows = np.arange(first, self.runs[place].probes, _STRIDE)
-            if len(rows):
-                inputs.append(self._inputs(keys, place)[rows])
-                targets += [int(onset is not None)] * len(rows)
-                weights += [1 / len(rows)] * len(rows)
-        return LogisticRegression(C=1.0, max_iter=300).fit(
-            np.concatenate(inputs), targets, sample_weight=weights
-        )
+            inputs.append(self._inputs(keys, place)[rows])
+            targets += [float(onset is not None)] * len(rows)
+            weights += [1 / max(len(rows), 1)] * len(rows)
+        return _logistic(np.concatenate(inputs), np.array(targets), np.array(weights))
+
+
+def _logistic(inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Bias and weights that maximize the likelihood less half their sum of squares, by Newton's method."""
+    columns = np.column_stack([np.ones(len(inputs)), inputs])
+    penalty = np.diag([1e-6] + [1.0] * inputs.shape[1])
+    found = np.zeros(columns.shape[1])
+    for _ in range(8):
+        share = 1 / (1 + np.exp(-columns @ found))
+        gradient = columns.T @ (weights * (targets - share)) - penalty @ found
+        curvature = (columns * (weights * share * (1 - share))[:, None]).T @ columns + penalty
+        found = found + np.linalg.solve(curvature, gradient)
+    return found
+
+
+def _area(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the curve: how often a positive's score is above a negative's, ties for half."""
+    highs, lows = scores[positive][:, None], scores[~positive][None, :]
+    return float(((highs > lows) + 0.5 * (highs == lows)).mean())
