@@ -66,7 +66,8 @@ def read(record: Record) -> dict[str, float]:
 
 def _folding(record: Record, ends: Floats) -> dict[str, float]:
     reach, walked = _array(record, "network_r1"), _array(record, "network_r2")
-    chi = folding(reach.astype(np.int64), walked.astype(np.int64))
+    whole = len(reach) == len(walked) and bool(np.isfinite(reach).all() and np.isfinite(walked).all())
+    chi = folding(reach.astype(np.int64), walked.astype(np.int64)) if whole else np.empty(0)
     alike = ends[:, 0] == ends[:, 1]
     known = len(walked) == len(alike) and min(alike.sum(), (~alike).sum()) >= _FEW
     return {

@@ -45,7 +45,9 @@ def _record(step: int, memorised: float, seed: int, **logged: float) -> dict[str
         "saturated": [0.05, 0.05],
         "nonfinite": [0, 0],
         "decision": {
-            "changes": float((ends[:, 0] != ends[:, 1]).mean() + 0.05 + 0.8 * memorised + 0.3 * (1 - settled)),
+            "changes": float(
+                (ends[:, 0] != ends[:, 1]).mean() + 0.05 + 0.8 * memorised + 0.3 * (1 - settled)
+            ),
             "elsewhere": 0.02 + 0.2 * memorised,
             "ends": ends.tolist(),
             "confidence": confidence.tolist(),

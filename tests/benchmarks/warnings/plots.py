@@ -8,43 +8,43 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from tests.benchmarks.warnings.detectors import Candidate
 from tests.benchmarks.warnings.features import Run
+from tests.benchmarks.warnings.table import Verdicts
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 
-def draw(candidates: Sequence[Candidate], runs: Sequence[Run], folder: Path) -> None:
+def draw(verdicts: Sequence[Verdicts], runs: Sequence[Run], folder: Path) -> None:
     """Write recall.png and lead.png."""
-    _recall(candidates, runs, folder / "recall.png")
-    _lead(candidates[0], runs, folder / "lead.png")
+    _recall(verdicts, runs, folder / "recall.png")
+    _lead(verdicts[0], runs, folder / "lead.png")
 
 
-def _recall(candidates: Sequence[Candidate], runs: Sequence[Run], path: Path) -> None:
+def _recall(verdicts: Sequence[Verdicts], runs: Sequence[Run], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.2), dpi=80)
-    places = np.arange(len(candidates))[::-1]
+    places = np.arange(len(verdicts))[::-1]
     for kind, shift, colour in (("clear", 0.2, "tab:blue"), ("healthy", -0.2, "tab:red")):
-        group = [run for run in runs if run.outcome.kind == kind]
-        shares = [np.mean([c.warns_at(run) is not None for run in group]) for c in candidates]
+        members = [place for place, run in enumerate(runs) if run.outcome.kind == kind]
+        shares = [np.mean([verdict.warned[i] is not None for i in members]) for verdict in verdicts]
         label = "clearly degraded runs warned of" if kind == "clear" else "healthy runs warned of"
         axes.barh(places + shift, shares, height=0.38, color=colour, label=label)
     axes.axvline(0.9, color="tab:blue", linewidth=0.8, linestyle=":")
     axes.axvline(0.05, color="tab:red", linewidth=0.8, linestyle=":")
-    axes.set_yticks(places, [candidate.name for candidate in candidates], fontsize=8)
-    axes.set(xlim=(0, 1), xlabel="share of the held-apart runs (dotted: the aims)")
+    axes.set_yticks(places, [verdict.name for verdict in verdicts], fontsize=8)
+    axes.set(xlim=(0, 1), xlabel="share of runs, their family of data unseen in tuning (dotted: the aims)")
     figure.legend(loc="upper right", fontsize=7, ncols=2)
     figure.tight_layout(rect=(0, 0, 1, 0.94))
     figure.savefig(path)
     plt.close(figure)
 
 
-def _lead(candidate: Candidate, runs: Sequence[Run], path: Path) -> None:
+def _lead(verdict: Verdicts, runs: Sequence[Run], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 2.8), dpi=80)
     caught = [
         (run, warned)
-        for run in runs
-        if run.outcome.onset is not None and (warned := candidate.warns_at(run)) is not None
+        for run, warned in zip(runs, verdict.warned, strict=True)
+        if run.outcome.onset is not None and warned is not None
     ]
     for patience, colour in ((5, "tab:orange"), (10, "tab:green")):
         leads = [

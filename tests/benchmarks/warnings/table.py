@@ -3,27 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from tests.benchmarks.warnings.detectors import Candidate
+from tests.benchmarks.warnings.detectors import candidates
 from tests.benchmarks.warnings.features import Run
+from tests.benchmarks.warnings.tuning import Tuner
 
 _RESAMPLES = 1000
 
 
-def summary(candidates: Sequence[Candidate], runs: Sequence[Run]) -> str:
+@dataclass(frozen=True)
+class Verdicts:
+    """When a detector warned in each run.
+
+    Attributes:
+        name: of the detector.
+        needs: what it needs beside unlabelled held-out inputs.
+        warned: probe of the first warning in each run, or None.
+    """
+
+    name: str
+    needs: str
+    warned: list[int | None]
+
+
+def judge(folds: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> tuple[list[Verdicts], list[Run]]:
+    """Verdicts of all detectors on the second runs of each fold, tuned on its first ones."""
+    verdicts: dict[str, Verdicts] = {}
+    judged: list[Run] = []
+    for tuning, runs in folds:
+        judged += runs
+        for candidate in candidates(Tuner(tuning)):
+            verdict = verdicts.setdefault(candidate.name, Verdicts(candidate.name, candidate.needs, []))
+            verdict.warned.extend(candidate.warns_at(run) for run in runs)
+    return list(verdicts.values()), judged
+
+
+def summary(verdicts: Sequence[Verdicts], runs: Sequence[Run]) -> str:
     """A row a detector, as a markdown table."""
     head = (
         "| detector | needs besides | recall, clear | recall, slight | false alarms | before onset | "
         "earlier than patience 5 | than patience 10 | median lead over onset | over patience 5 |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     )
-    return head + "".join(f"| {' | '.join(_row(candidate, runs))} |\n" for candidate in candidates)
+    return head + "".join(f"| {' | '.join(_row(verdict, runs))} |\n" for verdict in verdicts)
 
 
-def _row(candidate: Candidate, runs: Sequence[Run]) -> list[str]:
-    warned = [candidate.warns_at(run) for run in runs]
+def _row(verdict: Verdicts, runs: Sequence[Run]) -> list[str]:
+    warned = verdict.warned
     kinds = np.array([run.outcome.kind for run in runs])
     hit = np.array([probe is not None for probe in warned], dtype=float)
     degraded = [place for place, kind in enumerate(kinds) if kind != "healthy"]
@@ -33,8 +62,8 @@ def _row(candidate: Candidate, runs: Sequence[Run]) -> list[str]:
     leads = [runs[i].outcome.onset - warned[i] for i in caught]
     over = [runs[i].outcome.stops[5] - warned[i] for i in caught if runs[i].outcome.stops[5] is not None]
     return [
-        candidate.name + (f" ({candidate.detail})" if candidate.detail else ""),
-        candidate.needs or "nothing",
+        verdict.name,
+        verdict.needs or "nothing",
         *(share(hit[kinds == kind]) for kind in ("clear", "slight", "healthy")),
         share(before),
         share(first[5]),
@@ -70,17 +99,21 @@ def _interval(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray])
     return float(low), float(high)
 
 
-def by_group(candidate: Candidate, runs: Sequence[Run], field: str) -> str:
+def by_group(verdict: Verdicts, runs: Sequence[Run], field: str) -> str:
     """Warned runs of each value of a field of the specification, as a markdown table."""
     lines = [
         f"| {field} | clear: warned of | slight: warned of | healthy: false alarms |\n",
         "| --- | --- | --- | --- |\n",
     ]
     for value in sorted({run.spec[field] for run in runs}):
-        group = [run for run in runs if run.spec[field] == value]
+        group = [
+            (run, warned)
+            for run, warned in zip(runs, verdict.warned, strict=True)
+            if run.spec[field] == value
+        ]
         cells = []
         for kind in ("clear", "slight", "healthy"):
-            warned = [candidate.warns_at(run) is not None for run in group if run.outcome.kind == kind]
-            cells.append(f"{sum(warned)} of {len(warned)}" if warned else "")
+            hits = [warned is not None for run, warned in group if run.outcome.kind == kind]
+            cells.append(f"{sum(hits)} of {len(hits)}" if hits else "")
         lines.append(f"| {value} | {' | '.join(cells)} |\n")
     return "".join(lines)

@@ -1,8 +1,8 @@
-"""Choosing signals, weights and thresholds on the development part alone.
+"""Weights and thresholds of the rules, fitted on some of the runs alone.
 
-Signals are chosen one by one for what they add to the ranking of runs by their highest score, where each
-data set is scored by weights fitted on the others. Weights are those of a ridge logistic regression over probes:
-1 from shortly before the onset of a clear degradation, 0 in healthy runs.
+The signals are a fixed list. Weights are those of a ridge logistic regression over probes: 1 from shortly
+before the onset of a clear degradation, 0 in healthy runs. The mark is set on scores of runs whose data set
+the weights had not seen, so that no more than 5% of the healthy ones pass it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,41 @@ from tests.benchmarks.warnings.features import Key, Run, held
 
 FALSE_ALARMS = 0.05
 _AHEAD, _STRIDE = 6, 2
-_ABLE, _MOST, _LEAST_GAIN = 80, 10, 0.005
+_RIDGE = 5.0
+
+
+def _keys(**shapes: str) -> tuple[Key, ...]:
+    return tuple((reading, shape) for reading, names in shapes.items() for shape in names.split())
+
+
+FOLDING = _keys(
+    classes="trend slope",
+    changes="slope rise since_early fall",
+    elsewhere="since_early",
+    phi="rise since_early slope",
+    profile="slope",
+    crossings="since_early slope",
+    reach="trend since_early",
+    within_between="rise trend",
+    churn="recent trend fall",
+    turned="trend recent",
+    split="trend",
+    dead="since_early",
+)
+"""Signals of folding and of the predicted classes."""
+OUTPUTS = _keys(
+    surprise="rise trend recent",
+    turned_surely="recent",
+    unsure="slope recent since_early fall",
+    doubt="slope recent fall",
+)
+"""Signals of how certain the predictions are."""
+LOSS = _keys(doubt_over_loss="recent since_early rise slope", loss="recent slope since_early fall")
+"""Signals that need the training loss."""
 
 
 class Tuner:
-    """Tunes rules on runs of the development part."""
+    """Tunes rules on the given runs."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = list(runs)
@@ -40,9 +70,8 @@ class Tuner:
         centre, scale = self.ranges[key]
         return np.tanh((run.signals[key] - centre) / scale)
 
-    def rule(self, candidates: Sequence[Key]) -> Rule:
-        """The rule tuned over the candidates."""
-        keys = self._chosen(candidates)
+    def rule(self, keys: Sequence[Key]) -> Rule:
+        """The rule over these signals."""
         bias, *weights = self._fit(keys, np.ones(len(self.runs), dtype=bool)).tolist()
         scores = self._cross_scores(keys)
         warn = self.mark(scores)
@@ -54,7 +83,7 @@ class Tuner:
         return Rule(terms, round(bias, 6), warn, max(warn, float(highest)) + 0.5, warn - 1.0)
 
     def mark(self, scores: Sequence[np.ndarray]) -> float:
-        """The lowest mark that no more than 5% of the healthy development runs pass."""
+        """The lowest mark that no more than 5% of the healthy runs pass."""
         healthy = [score.max() for score, bad in zip(scores, self.degraded, strict=True) if not bad]
         return float(np.quantile(healthy, 1 - FALSE_ALARMS, method="higher"))
 
@@ -72,22 +101,6 @@ class Tuner:
         recall = np.mean([(highest[self.clear] > mark).mean() for mark in marks])
         whole = _area(highest[used], self.clear[used])
         return float(0.4 * whole + 0.2 * np.mean(within) + 0.4 * recall)
-
-    def _chosen(self, candidates: Sequence[Key]) -> list[Key]:
-        able = {key: self.quality(self._cross_scores([key])) for key in candidates}
-        candidates = sorted(able, key=able.__getitem__, reverse=True)[:_ABLE]
-        keys: list[Key] = []
-        best = 0.0
-        while len(keys) < _MOST:
-            gains = {
-                key: self.quality(self._cross_scores([*keys, key])) for key in candidates if key not in keys
-            }
-            key = max(gains, key=gains.__getitem__)
-            if gains[key] < best + _LEAST_GAIN:
-                break
-            best = gains[key]
-            keys.append(key)
-        return keys
 
     def _cross_scores(self, keys: Sequence[Key]) -> list[np.ndarray]:
         """Scores of every run under weights fitted on the other data sets."""
@@ -115,9 +128,9 @@ class Tuner:
 
 
 def _logistic(inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Bias and weights that maximize the likelihood less half their sum of squares, by Newton's method."""
+    """Bias and weights that maximize the likelihood less the ridge, by Newton's method."""
     columns = np.column_stack([np.ones(len(inputs)), inputs])
-    penalty = np.diag([1e-6] + [1.0] * inputs.shape[1])
+    penalty = np.diag([1e-6] + [_RIDGE] * inputs.shape[1])
     found = np.zeros(columns.shape[1])
     for _ in range(8):
         share = 1 / (1 + np.exp(-columns @ found))
