@@ -32,7 +32,7 @@ def _recall(verdicts: Sequence[Verdicts], runs: Sequence[Run], path: Path) -> No
     axes.axvline(0.9, color="tab:blue", linewidth=0.8, linestyle=":")
     axes.axvline(0.05, color="tab:red", linewidth=0.8, linestyle=":")
     axes.set_yticks(places, [verdict.name for verdict in verdicts], fontsize=8)
-    axes.set(xlim=(0, 1), xlabel="share of runs, their family of data unseen in tuning (dotted: the aims)")
+    axes.set(xlim=(0, 1), xlabel="share of runs (dotted: the aims)")
     figure.legend(loc="upper right", fontsize=7, ncols=2)
     figure.tight_layout(rect=(0, 0, 1, 0.94))
     figure.savefig(path)
