@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,10 @@ from foldmon.config import Config
 from foldmon.measure.coverage import Coverage
 from foldmon.measure.report import FoldingReport
 from foldmon.monitor import Monitor
+from foldmon.warning.detector import FoldingWarning
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _OFF = "foldmon is disabled; nothing is measured"
 
@@ -58,6 +62,27 @@ class InertMonitor(Monitor):
     def journal_path(self) -> str:
         """The null device: there is no journal."""
         return os.devnull
+
+    @property
+    def warnings(self) -> list[FoldingWarning]:
+        """Always empty."""
+        return []
+
+    @property
+    def should_stop(self) -> bool:
+        """Always False."""
+        return False
+
+    def plot(self) -> Figure:
+        """There is nothing to plot.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(_OFF)
+
+    def _repr_html_(self) -> str:
+        return _OFF
 
     def summary(self) -> str:
         """A line that says so."""

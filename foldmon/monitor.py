@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from foldmon.config import Config
 from foldmon.distributed import Team, TeamError
 from foldmon.exporters.base import Exporter
-from foldmon.exporters.journal import JSONLExporter
+from foldmon.exporters.journal import JSONLExporter, read_journal
 from foldmon.exporters.output import Output
 from foldmon.exporters.records import as_number, end_record, probe_record, start_record
 from foldmon.measure.coverage import Coverage
@@ -28,6 +28,11 @@ from foldmon.sampling.schedule import Schedule
 from foldmon.sampling.steps import StepCounter
 from foldmon.subject import IN_PLACE, Subject
 from foldmon.summary import summary_table
+from foldmon.warning.alarm import Alarm, OnWarning
+from foldmon.warning.detector import FoldingWarning
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger("foldmon")
 
@@ -56,6 +61,7 @@ class Monitor:
         exporters: Sequence[Exporter],
         optimizer: Optimizer | None = None,
         step: int = 0,
+        on_warning: OnWarning | None = None,
     ) -> None:
         self.config = config
         self.report: FoldingReport | None = None
@@ -64,6 +70,7 @@ class Monitor:
         self._subject = subject
         self._step = step
         self._logged: dict[str, float] = {}
+        self._alarm = Alarm(on_warning)
         self._schedule = Schedule(config.every, config.budget)
         self._sampler = Sampler()
         self._measuring = threading.Lock()
@@ -101,6 +108,16 @@ class Monitor:
         return self._closed
 
     @property
+    def warnings(self) -> list[FoldingWarning]:
+        """The warnings so far, oldest first; each has ``step``, ``severity`` and ``reasons``."""
+        return list(self._alarm.warnings)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether a warning has reached severity 2: a flag for the loop, which foldmon never acts on."""
+        return self._alarm.should_stop
+
+    @property
     def overhead(self) -> float:
         """Share of the time since the first step that probes cost: their wall time and the standstill."""
         return self._schedule.overhead(time.perf_counter())
@@ -109,6 +126,22 @@ class Monitor:
     def journal_path(self) -> str:
         """Where the journal is."""
         return str(self._output.journal.path)
+
+    def plot(self) -> Figure:
+        """The run so far as a matplotlib figure: ``monitor.plot().savefig("folding.png")``.
+
+        Raises:
+            ImportError: matplotlib is missing.
+            ValueError: no probe has ended yet.
+        """
+        from foldmon.dashboard.plots import plot_history
+
+        return plot_history(read_journal(self.journal_path))
+
+    def _repr_html_(self) -> str:
+        from foldmon.dashboard.notebook import history_html
+
+        return history_html(read_journal(self.journal_path))
 
     def summary(self) -> str:
         """The latest measurement and the monitor's cost as a table."""
@@ -178,6 +211,7 @@ class Monitor:
             self._subject.release()
         else:
             logger.warning("foldmon: the last probe did not end within %.0f s and is left out", timeout)
+        self._alarm.tell()
         self._write_attached()
         self._output.write(end_record(self._step, self._costs()))
         self._output.close(timeout)
@@ -194,7 +228,12 @@ class Monitor:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to go on: plain values."""
-        return {"step": self._step, "skipped": self.skipped, "pairs": self._subject.pairs.fingerprint()}
+        return {
+            "step": self._step,
+            "skipped": self.skipped,
+            "pairs": self._subject.pairs.fingerprint(),
+            "alarm": self._alarm.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken: step numbers continue, at the next training step.
@@ -211,6 +250,7 @@ class Monitor:
                 self._fresh, self._attached, self.report = False, None, None
                 self.history.clear()
         self._step, self.skipped = step, skipped
+        self._alarm.load_state_dict(state["alarm"])
         if fingerprint != self._subject.pairs.fingerprint():
             logger.warning(
                 "foldmon: the resumed run draws other held-out pairs than the saved one; phi may jump. "
@@ -223,6 +263,7 @@ class Monitor:
         if self._closed:
             return
         self._guarded(self._write_attached)
+        self._alarm.tell()
         self._step += steps
         self._taken += steps
         self._guarded(self._begin_if_due)
@@ -279,6 +320,7 @@ class Monitor:
             self._schedule.book(stall + seconds, time.perf_counter())
             costs = self._costs() | {"probe_seconds": seconds, "stall_seconds": stall}
             record = probe_record(report, logged, costs)
+            record["warning"] = self._alarm.look(record)
             self.report = report
             self.history.append(report)
             self._write(record)

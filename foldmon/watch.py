@@ -26,6 +26,7 @@ from foldmon.measure.prober import Forward
 from foldmon.monitor import Monitor
 from foldmon.settings import ConfigLike, is_disabled, resolved
 from foldmon.subject import Subject
+from foldmon.warning.alarm import OnWarning
 
 logger = logging.getLogger("foldmon")
 
@@ -70,6 +71,7 @@ def watch(
     at: str | None = None,
     forward: Forward | None = None,
     exporters: Sequence[ExporterLike] | ExporterLike | None = None,
+    on_warning: OnWarning | None = None,
     background: bool = True,
     seed: int = 0,
     log_dir: str | os.PathLike[str] | None = None,
@@ -99,6 +101,8 @@ def watch(
         forward: ``forward(model, inputs)``, for models that are called in a way of their own.
         exporters: exporters, or the words "tensorboard", "mlflow", "console"; None means TensorBoard, a
             console line now and then, and MLflow where a run is active. A journal is always kept.
+        on_warning: called in the training thread, between two steps, with each warning
+            (``.step .severity .reasons``) that the model seems to generalize worse.
         background: False measures in the training thread, on the model itself.
         seed: of the draw of the pairs.
         log_dir: the run's folder; values go into its sub-folder ``foldmon``. None makes
@@ -148,7 +152,7 @@ def watch(
         logger.warning("foldmon: the model was watched already; the earlier monitor is closed")
         _close(earlier)
     _close_at_exit()
-    monitor = Monitor(model, subject, config, journal, delivered, optimizer, step)
+    monitor = Monitor(model, subject, config, journal, delivered, optimizer, step, on_warning)
     _monitors[model] = monitor
     _open.difference_update([other for other in _open if other.closed])
     _open.add(monitor)

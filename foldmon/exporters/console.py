@@ -10,7 +10,7 @@ from foldmon.exporters.base import Record
 
 
 class ConsoleExporter:
-    """Prints a line at the first probe, then at most one every ``seconds``, and every warning.
+    """Prints a line at the first probe, then at most one every ``seconds``, and where a warning begins.
 
     Args:
         seconds: least time between two lines, in seconds of training.
@@ -37,9 +37,9 @@ class ConsoleExporter:
         for record in records:
             if record["kind"] != "probe":
                 continue
-            if (event := record["warning"]["event"]) is not None:
-                self._print(f"warning at step {record['step']}: " + "; ".join(event["reasons"]))
-            if self._last_ms is None or record["time_ms"] - self._last_ms >= self.seconds * 1000:
+            due = self._last_ms is None or record["time_ms"] - self._last_ms >= self.seconds * 1000
+            # What a warning says is in the log; here stands the probe that it came with.
+            if due or record["warning"]["event"] is not None:
                 self._last_ms = record["time_ms"]
                 self._print(probe_line(record))
 

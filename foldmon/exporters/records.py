@@ -31,7 +31,7 @@ def start_record(model: str, coverage: Coverage, config: Mapping[str, Any]) -> d
 def probe_record(
     report: FoldingReport, logged: Mapping[str, float], monitor: Mapping[str, float]
 ) -> dict[str, Any]:
-    """One measurement, what the user logged since the last, and the monitor's own cost."""
+    """One measurement, what the user logged since the last, and the monitor's own cost; no warning yet."""
     return {
         "kind": "probe",
         **report.to_dict(),
