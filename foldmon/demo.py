@@ -149,7 +149,7 @@ def _twin(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = digits_cnn()
-    exporters: list[Exporter] = [TensorBoardExporter(folder / f"{stamp}-{name}")]
+    exporters: list[Exporter] = [TensorBoardExporter(folder / stamp / name)]
     if mlflow:
         exporters.append(_mlflow_run(folder, f"{name} {stamp}"))
     monitor = watch(model, (images[TRAINING:], labels[TRAINING:]), every=EVERY, exporters=exporters)
@@ -231,7 +231,7 @@ def _commands(folder: Path, mlflow: bool) -> list[str]:
 def _outcome(twins: list[Twin], plot: Path, folder: Path, mlflow: bool, seconds: float) -> str:
     head = (
         f"{'':<14} {'phi':>7} {'95% interval':>18} {'class changes':>14} "
-        f"{'accuracy':>9} {'best':>7} {'cost':>6}"
+        f"{'accuracy':>9} {'best':>7} {'cost':>6} {'warned at step':>15}"
     )
     lines = ["", head, "-" * len(head)]
     for twin in twins:
@@ -240,11 +240,12 @@ def _outcome(twins: list[Twin], plot: Path, folder: Path, mlflow: bool, seconds:
             lines.append(f"{twin.name:<14} no probe ended; see the messages above")
             continue
         low, high = report.phi_interval
+        warned = ", ".join(str(warning.step) for warning in twin.monitor.warnings) or "-"
         accuracies = [value for _, value in twin.accuracies]
         lines.append(
             f"{twin.name:<14} {report.phi:>7.4f} {f'[{low:.4f}, {high:.4f}]':>18} "
             f"{report.decision.mean_changes:>14.2f} {accuracies[-1]:>9.1%} {max(accuracies):>7.1%} "
-            f"{twin.monitor.overhead:>6.1%}"
+            f"{twin.monitor.overhead:>6.1%} {warned:>15}"
         )
     lines += [
         "",

@@ -20,8 +20,8 @@ def test_the_demo_leaves_dashboards_a_plot_and_the_commands(capsys, mlflow_templ
     assert plot.stat().st_size > 10_000
     assert "tensorboard --logdir demo" in out
     assert "mlflow ui --backend-store-uri sqlite:///" in out
-    journals = sorted(Path("demo").glob("*/foldmon/journal.jsonl"))
-    assert [path.parts[1].split("-", 2)[2] for path in journals] == ["healthy", "noisy-labels"]
+    journals = sorted(Path("demo").glob("*/*/foldmon/journal.jsonl"))
+    assert [path.parts[2] for path in journals] == ["healthy", "noisy-labels"]
     for path in journals:
         *_, last = [r for r in read_journal(path) if r["kind"] == "probe"]
         assert last["step"] == 80
