@@ -205,7 +205,7 @@ def _replay(options: argparse.Namespace) -> int:
 
         exporter = WandbExporter()
     count = replay(journal, exporter)
-    _print_json({"records": count}) if options.json else print(f"{count} records delivered to {options.to}")
+    _print_json({"probes": count}) if options.json else print(f"{count} probes delivered to {options.to}")
     return 0
 
 

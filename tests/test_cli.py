@@ -122,6 +122,17 @@ def test_report_names_what_it_wrote(capsys, run_folder, tmp_path):
     assert all(os.path.getsize(path) for path in written)
 
 
+def test_replay_brings_a_journal_to_a_backend(capsys, run_folder, tmp_path):
+    out = printed(capsys, "replay", run_folder, "--to", "tensorboard", "--log-dir", str(tmp_path / "other"))
+    assert out.strip().endswith("delivered to tensorboard")
+    assert list((tmp_path / "other" / "foldmon").glob("events.out.*"))
+
+
+def test_replay_says_where_there_is_no_journal(capsys, tmp_path):
+    assert main(["replay", str(tmp_path), "--to", "tensorboard"]) == 1
+    assert "no journal at" in capsys.readouterr().err
+
+
 def test_live_shows_a_run_that_has_ended(capsys, run_folder):
     assert "phi" in printed(capsys, "live", run_folder)
 

@@ -10,8 +10,6 @@ import torch
 from torch import nn
 
 from foldmon.measure.activations import SELECTED_INDEX, register_activation
-from foldmon.measure.auto import measure_auto
-from foldmon.measure.continuous import measure_exact
 from foldmon.measure.pairs import Pairs, draw_pairs
 from foldmon.measure.prober import Forward, Prober
 from foldmon.measure.random_state import preserved_random_state
@@ -126,9 +124,14 @@ def measure_here(
     # Breakpoints of layers that are not asked for count all the same.
     read = layers if method == "sampled" else None
     prober = Prober(model, ends, layers=read, at=at, forward=forward, chunk=chunk)
+    # Imported when asked for: a monitor samples, and importing foldmon is to cost next to nothing.
     if method == "exact":
+        from foldmon.measure.continuous import measure_exact
+
         return measure_exact(prober, ends, layers, max_evaluations)
     if method == "auto":
+        from foldmon.measure.auto import measure_auto
+
         return measure_auto(prober, ends, layers, points, max_evaluations, tolerance)
     return measure_sampled(prober, ends, points)
 
