@@ -44,7 +44,9 @@ def runs(tmp_path_factory):
     for name, records in made.items():
         journals.write(root / name / "journal.jsonl", records)
     run_demo(root / "demo", epochs=2, mlflow=False, quiet=True)
-    for path in (root / "demo").glob("*/foldmon/journal.jsonl"):
+    demo = list((root / "demo").glob("*/*/foldmon/journal.jsonl"))
+    assert len(demo) == 2
+    for path in demo:
         # The demo's last probe repeats a step; the later one counts.
         made[path.parent.relative_to(root).as_posix()] = [journals.start(), *probes_of(read_journal(path))]
     (root / "empty" / "foldmon").mkdir(parents=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import multiprocessing
 import pickle
 import subprocess
@@ -328,10 +327,8 @@ def test_a_buffer_that_overlaps_itself_is_followed(held_out):
     assert measured_like(monitor, model, held_out)
 
 
-def test_a_model_above_the_limit_is_measured_in_place_and_says_so(mlp, held_out, caplog, monkeypatch):
-    small = functools.partial(Config, replica_limit=1000)
-    monkeypatch.setitem(foldmon.watch.__globals__, "Config", small)
-    monitor = foldmon.watch(mlp, held_out, every=2, exporters=[])
+def test_a_model_above_the_limit_is_measured_in_place_and_says_so(mlp, held_out, caplog):
+    monitor = foldmon.watch(mlp, held_out, every=2, exporters=[], config=Config(replica_limit=1000))
     assert "measured in the training thread" in caplog.text
     assert "above replica_limit" in caplog.text
     train(mlp, 6)
