@@ -8,9 +8,11 @@ from typing import TextIO
 
 from foldmon.exporters.base import Record
 
+_MISSED_SHOWN = 3
+
 
 class ConsoleExporter:
-    """Prints a line at the first probe, then at most one every ``seconds``, and where a warning begins.
+    """Prints what is covered, a line at the first probe, then at most one every ``seconds``, and where a warning begins.
 
     Args:
         seconds: least time between two lines, in seconds of training.
@@ -35,6 +37,8 @@ class ConsoleExporter:
     def write(self, records: Sequence[Record]) -> None:
         """Print what is due; of many probes at once the latest only."""
         for record in records:
+            if record["kind"] == "start":
+                self._print(coverage_line(record))
             if record["kind"] != "probe":
                 continue
             due = self._last_ms is None or record["time_ms"] - self._last_ms >= self.seconds * 1000
@@ -48,6 +52,21 @@ class ConsoleExporter:
 
     def _print(self, text: str) -> None:
         print(f"foldmon: {text}", file=self._file or sys.stderr, flush=True)
+
+
+def coverage_line(record: Record) -> str:
+    """What a run measures, and what it saw without understanding it.
+
+    Example:
+        >>> coverage_line({"coverage": {"sites": {"1": 32}, "not_covered": {"rnn": "fused gates"}}})
+        'measuring 1 activation sites with 32 units; not covered: rnn (fused gates)'
+    """
+    sites, missed = record["coverage"]["sites"], record["coverage"]["not_covered"]
+    text = f"measuring {len(sites)} activation sites with {sum(sites.values()):,} units"
+    shown = [f"{place} ({why})" for place, why in missed.items()]
+    if len(shown) > _MISSED_SHOWN:
+        shown[_MISSED_SHOWN:] = [f"and {len(shown) - _MISSED_SHOWN} more, see monitor.coverage"]
+    return text + (f"; not covered: {', '.join(shown)}" if shown else "")
 
 
 def probe_line(record: Record) -> str:
