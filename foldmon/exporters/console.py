@@ -12,7 +12,7 @@ _MISSED_SHOWN = 3
 
 
 class ConsoleExporter:
-    """Prints what is covered, a line at the first probe, then at most one every ``seconds``, and where a warning begins.
+    """Prints what is covered, then probes: the first, one every ``seconds`` at most, and those that warn.
 
     Args:
         seconds: least time between two lines, in seconds of training.
