@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,13 @@ from torch.optim import Optimizer
 from foldmon.config import Config
 from foldmon.distributed import Team, TeamError
 from foldmon.exporters.base import Exporter
+from foldmon.exporters.first import FirstRecord
 from foldmon.exporters.journal import JSONLExporter, read_journal
 from foldmon.exporters.output import Output
 from foldmon.exporters.records import as_number, end_record, probe_record, start_record
 from foldmon.measure.coverage import Coverage
 from foldmon.measure.report import FoldingReport
+from foldmon.sampling.guard import Guard
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.schedule import Schedule
 from foldmon.sampling.steps import StepCounter
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("foldmon")
 
 _HISTORY = 1000
-_LONGEST_PAUSE = 600.0  # seconds without probes after repeated failures
 
 
 class Monitor:
@@ -74,21 +75,17 @@ class Monitor:
         self._schedule = Schedule(config.every, config.budget)
         self._sampler = Sampler()
         self._measuring = threading.Lock()
-        self._resume_at = 0.0
-        self._failures = 0
-        self._told: set[object] = set()
+        self._guard = Guard(final=TeamError)
         self._closed = False
-        self._attaching = threading.Lock()
-        self._fresh = True
         self._taken = 0  # steps in this process
         self._next = 0.0  # step of the next probe of a team
-        self._attached: dict[str, Any] | None = None
         self._output = Output(journal, exporters)
+        self._first = FirstRecord(self._output.write)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
         self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer)
         if subject.reason is not None:
             logger.warning("foldmon: %s: %s", IN_PLACE, subject.reason)
-        self._guarded(self._begin_if_due)
+        self._guard.run(self._begin_if_due)
 
     # What the user reads
 
@@ -185,7 +182,7 @@ class Monitor:
         if self._closed:
             raise RuntimeError("the monitor is closed; call foldmon.watch again")
         self._sampler.wait()
-        self._write_attached()
+        self._first.release()
         began = time.perf_counter()
         self._subject.snapshot()
         return self._probe(self._step, time.perf_counter() - began)
@@ -193,7 +190,7 @@ class Monitor:
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until what was measured has reached every backend; False where it has not in time."""
         measured = self._sampler.wait(timeout)
-        self._write_attached()
+        self._first.release()
         return self._output.flush(timeout) and measured
 
     def close(self, timeout: float = 30.0) -> None:
@@ -212,7 +209,7 @@ class Monitor:
         else:
             logger.warning("foldmon: the last probe did not end within %.0f s and is left out", timeout)
         self._alarm.tell()
-        self._write_attached()
+        self._first.release()
         self._output.write(end_record(self._step, self._costs()))
         self._output.close(timeout)
         if self._subject.team is not None:
@@ -245,10 +242,9 @@ class Monitor:
         """
         step, skipped, fingerprint = int(state["step"]), int(state["skipped"]), state["pairs"]
         self._sampler.wait()
-        with self._attaching:
-            if self._fresh:
-                self._fresh, self._attached, self.report = False, None, None
-                self.history.clear()
+        if self._first.take_back():
+            self.report = None
+            self.history.clear()
         self._step, self.skipped = step, skipped
         self._alarm.load_state_dict(state["alarm"])
         if fingerprint != self._subject.pairs.fingerprint():
@@ -262,21 +258,21 @@ class Monitor:
     def _advance(self, steps: int = 1) -> None:
         if self._closed:
             return
-        self._guarded(self._write_attached)
+        self._guard.run(self._first.release)
         self._alarm.tell()
         self._step += steps
         self._taken += steps
-        self._guarded(self._begin_if_due)
+        self._guard.run(self._begin_if_due)
 
     def _begin_if_due(self) -> None:
         now = time.perf_counter()
         if self._step:
             self._schedule.start(now)
         if (team := self._subject.team) is not None:
-            if self._step >= self._next:
+            if self._step >= self._next and not self._guard.ended:
                 self._probe_together(team)
             return
-        if now < self._resume_at or not self._schedule.due(self._step, now):
+        if now < self._guard.resume_at or not self._schedule.due(self._step, now):
             return
         if self._sampler.busy:
             self.skipped += 1
@@ -301,15 +297,15 @@ class Monitor:
                 ahead = every - self._step % every
             else:
                 ahead = self._schedule.steps_ahead(self._taken, time.perf_counter())
-            return max(ahead, 1 << min(self._failures, 12))
+            return max(ahead, 1 << min(self._guard.failures, 12))
 
         self._next = self._step + team.from_first(after)
 
     # In the sampler's thread (in the training thread where there is no copy)
 
     def _guarded_probe(self, step: int, stall: float) -> None:
-        if self._guarded(lambda: self._probe(step, stall)):
-            self._failures = 0
+        if self._guard.run(lambda: self._probe(step, stall)):
+            self._guard.failures = 0
 
     def _probe(self, step: int, stall: float) -> FoldingReport:
         began = time.perf_counter()
@@ -323,24 +319,8 @@ class Monitor:
             record["warning"] = self._alarm.look(record)
             self.report = report
             self.history.append(report)
-            self._write(record)
+            self._first.write(record)
         return report
-
-    def _write(self, record: dict[str, Any]) -> None:
-        with self._attaching:
-            if self._fresh:
-                self._attached = record
-                return
-        self._output.write(record)
-
-    def _write_attached(self) -> None:
-        """Training begins with no state loaded: what was measured at attach belongs to the run."""
-        if self._fresh:
-            with self._attaching:
-                self._fresh = False
-                record, self._attached = self._attached, None
-            if record is not None:
-                self._output.write(record)
 
     def _costs(self) -> dict[str, float]:
         return {
@@ -348,32 +328,6 @@ class Monitor:
             "skipped": self.skipped,
             "interval": self._schedule.interval(),
         }
-
-    def _guarded(self, work: Callable[[], object]) -> bool:
-        """Do it; an error of it is reported once, and then probes come less often. True without one."""
-        try:
-            work()
-        except TeamError as error:
-            self._next = math.inf
-            if TeamError not in self._told:
-                self._told.add(TeamError)
-                logger.warning("foldmon: no more probes: %s", error)
-            return False
-        except Exception as error:
-            self._failures += 1
-            pause = min(2.0**self._failures, _LONGEST_PAUSE)
-            self._resume_at = time.perf_counter() + pause
-            # Texts may differ from time to time (bytes of memory, addresses): the place does not.
-            if (place := _place_of(error)) not in self._told:
-                self._told.add(place)
-                logger.warning(
-                    "foldmon: a probe failed (%s: %s); training goes on, and so does measuring where it "
-                    "can (the next probe comes in %.0f s or later)",
-                    type(error).__name__, error, pause,
-                    exc_info=logger.isEnabledFor(logging.DEBUG),
-                )  # fmt: skip
-            return False
-        return True
 
     def abandon(self) -> None:
         """In a forked child: forget the threads and their locks, which belong to the parent."""
@@ -383,12 +337,3 @@ class Monitor:
         with contextlib.suppress(Exception):
             if self._counter is not None:
                 self._counter.close()
-
-
-def _place_of(error: Exception) -> object:
-    """Where an error was raised, to recognise it again."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    code = None if last is None else (last.tb_frame.f_code.co_filename, last.tb_lineno)
-    return type(error), code
