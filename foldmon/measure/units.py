@@ -23,6 +23,11 @@ class UnitCounts:
     def __init__(self, sites: Sequence[str], units: Sequence[int]) -> None:
         self.sites, self.units = sites, units
         self._scratch = Scratch()
+        # Made before any pass: a small array that outlives a pass settles in the gap that a freed activation
+        # leaves in the heap, and the next activation of that size needs new memory, layer after layer.
+        words = [-(-count // 64) for count in units]
+        self._first_word = [sum(words[:place]) for place in range(len(words))]
+        self._room = np.zeros((2, sum(words)), dtype=np.uint64)
         self._ever: dict[int, Any] = {}
         self._always: dict[int, Any] = {}
         self._nonfinite: list[Any] = [0] * len(sites)
@@ -57,8 +62,13 @@ class UnitCounts:
         if place in self._ever:
             self._ever[place] |= ever
             self._always[place] &= always
-        else:
+        elif isinstance(ever, Tensor):
             self._ever[place], self._always[place] = ever, always
+        else:
+            first = self._first_word[place]
+            own = self._room[:, first : first + len(ever)]
+            own[0], own[1] = ever, always
+            self._ever[place], self._always[place] = own
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process, from a device too."""
