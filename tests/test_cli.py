@@ -151,7 +151,8 @@ def test_doctor_finds_a_measurement_that_works(capsys):
 
 
 def test_doctor_tells_a_dead_mlflow_server(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    # Not the environment: another test may have set the address in this process, which is stronger.
+    monkeypatch.setattr("mlflow.get_tracking_uri", lambda: "http://me:secret@127.0.0.1:9")
     found = {finding.what: finding for finding in doctor.findings()}
     assert found["MLflow"].state == "broken"
     assert "does not answer" in found["MLflow"].detail
