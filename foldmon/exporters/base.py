@@ -14,7 +14,8 @@ class Exporter(Protocol):
     """Takes journal records to a backend. All calls come from one thread that is not the training's.
 
     ``write`` may raise: the same records are offered again later, so it must be safe to repeat. It raises
-    :class:`PermanentError` where repeating cannot help.
+    :class:`PermanentError` where repeating cannot help. One that also has a ``finish(journal: Path)`` gets
+    that call before ``close``, once all is delivered.
     """
 
     name: str

@@ -103,7 +103,18 @@ class Delivery:
                     self._changed.wait_for(lambda: self._closing, pause)
                     self._pending = True
             pause = _FIRST_PAUSE if delivered else min(2 * pause, _LONGEST_PAUSE)
+        if not self._failing and not self.given_up:
+            self._finish()
         self._close_exporter()
+
+    def _finish(self) -> None:
+        """Tell an exporter with a ``finish(journal path)`` that all is delivered."""
+        finish = getattr(self.exporter, "finish", None)
+        try:
+            if finish is not None:
+                finish(self._journal.path)
+        except BaseException as error:
+            logger.warning("foldmon: no report to the %s exporter: %s", self.exporter.name, error)
 
     def _deliver(self) -> bool:
         """Hand over all that is in the journal by now."""

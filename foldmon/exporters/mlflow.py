@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import math
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from foldmon.exporters.base import PermanentError, Record
+from foldmon.exporters.images import Pictures
 from foldmon.exporters.scalars import safe_name, scalars
 from foldmon.exporters.selection import Charts
 
+logger = logging.getLogger("foldmon")
+
 _BATCH = 1000  # most metrics of one request of the REST interface
 _TAG_LENGTH = 4000
+_PARAM_LENGTH = 500
 
 
 class MLflowExporter:
@@ -35,6 +43,10 @@ class MLflowExporter:
         self, run_id: str | None = None, tracking_uri: str | None = None, layers: int | None = 12
     ) -> None:
         self._charts = Charts(layers)
+        self._pictures = Pictures()
+        self._images_failed = False
+        self._shown: set[int] = set()
+        self._warned: dict[int, str] = {}
         try:
             import mlflow
         except ImportError as error:
@@ -77,10 +89,20 @@ class MLflowExporter:
             for batch in _batches(metrics):
                 self._client.log_batch(self.run_id, metrics=batch, synchronous=True)
             self._log_warnings(probes)
+            for record in probes:
+                self._log_images(record)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE"):
                 raise PermanentError(f"run {self.run_id}: {error}") from error
             raise
+
+    def finish(self, journal: Path) -> None:
+        """Add the HTML report of the run as an artifact, at its end."""
+        from foldmon.dashboard.report import write_report
+
+        with tempfile.TemporaryDirectory(prefix="foldmon-") as folder:
+            page = write_report([journal], Path(folder) / "report.html")[0]
+            self._client.log_artifact(self.run_id, str(page), "foldmon")
 
     def close(self) -> None:
         """End the run, where this exporter made it."""
@@ -93,15 +115,60 @@ class MLflowExporter:
         config = {f"foldmon.{safe_name(name)}": str(value) for name, value in record["config"].items()}
         config["foldmon.model"] = record["model"]
         config["foldmon.layers"] = str(len(record["coverage"]["sites"]))
-        # Tags, not parameters: a resumed run may have other options, and a parameter never changes.
+        # A resumed run may have other options: a tag follows them, a parameter never changes.
         tags = [RunTag(name, value[:_TAG_LENGTH]) for name, value in config.items()]
         self._client.log_batch(self.run_id, tags=tags, synchronous=True)
+        self._log_params(config)
+
+    def _log_params(self, config: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+        from mlflow.exceptions import MlflowException
+
+        there = self._client.get_run(self.run_id).data.params
+        params = [Param(name, value[:_PARAM_LENGTH]) for name, value in config.items() if name not in there]
+        try:
+            self._client.log_batch(self.run_id, params=params, synchronous=True)
+        except MlflowException as error:
+            # Another process gave one of them in between; the tags hold them all.
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            logger.debug("foldmon: MLflow did not take the parameters: %s", error)
+
+    def _log_images(self, record: Record) -> None:
+        pictures = self._pictures.of(record)
+        if record["seq"] in self._shown:
+            return
+        from PIL import Image
+
+        try:
+            for key, png in pictures.items():
+                self._client.log_image(
+                    self.run_id, Image.open(io.BytesIO(png)), key=key, step=record["step"],
+                    timestamp=record["time_ms"], synchronous=True,
+                )  # fmt: skip
+        except Exception as error:
+            # The numbers count, and artifacts often live elsewhere: they must not wait for a picture.
+            if not self._images_failed:
+                logger.warning("foldmon: MLflow did not take an image (%s); the numbers go on", error)
+            self._images_failed = True
+        if pictures:
+            self._shown.add(record["seq"])
 
     def _log_warnings(self, probes: Sequence[Record]) -> None:
         for record in probes:
             if (event := record["warning"]["event"]) is not None:
                 text = f"step {event['step']}, severity {event['severity']}: " + "; ".join(event["reasons"])
                 self._client.set_tag(self.run_id, "foldmon.warning", text[:_TAG_LENGTH])
+                self._warned[record["seq"]] = f"- {text}"
+                self._log_note()
+
+    def _log_note(self) -> None:
+        # In a file of its own: the run's description is the user's.
+        note = "\n".join(["# Warnings of foldmon", "", *self._warned.values(), ""])
+        try:
+            self._client.log_text(self.run_id, note, "foldmon/warnings.md")
+        except Exception as error:
+            logger.debug("foldmon: no note of warnings in MLflow: %s", error)
 
 
 def active_run_exists() -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from foldmon.exporters.base import Record
 from foldmon.exporters.files import append_whole
+from foldmon.exporters.images import Pictures
 from foldmon.exporters.scalars import scalars
 from foldmon.exporters.selection import Charts
 
@@ -40,6 +41,7 @@ class TensorBoardExporter:
 
     def __init__(self, log_dir: str | os.PathLike[str], layers: int | None = 12) -> None:
         self._charts = Charts(layers)
+        self._pictures = Pictures()
         self.folder = Path(log_dir) / SUBRUN
         self._file: int | None = None
         self._last_step: int | None = None  # of what is in the file
@@ -90,8 +92,19 @@ class TensorBoardExporter:
         yield Event(wall_time=when, step=step, summary=Summary(value=values))
         if restarts:
             yield Event(wall_time=when, step=step, summary=_layout())
+        if pictures := self._pictures.of(record):
+            values = [Summary.Value(tag=tag, image=_image(png)) for tag, png in pictures.items()]
+            yield Event(wall_time=when, step=step, summary=Summary(value=values))
         if (warning := record["warning"]["event"]) is not None:
             yield Event(wall_time=when, step=step, summary=_warning_text(warning))
+
+
+def _image(png: bytes) -> Any:
+    from PIL import Image
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    width, height = Image.open(io.BytesIO(png)).size
+    return Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
 
 
 def _version() -> Any:

@@ -90,3 +90,39 @@ def test_more_metrics_than_one_request_takes(uri):
     with mlflow.start_run() as run:
         foldmon.MLflowExporter(layers=None).write([probe(0, layers=700)])
     assert len(mlflow.get_run(run.info.run_id).data.metrics) == len(scalars(probe(0, layers=700)))
+
+
+def artifacts(run_id: str, folder: str) -> list[str]:
+    return [file.path for file in mlflow.MlflowClient().list_artifacts(run_id, folder)]
+
+
+@pytest.mark.parametrize("store", ["sqlite", "file"])
+def test_images_parameters_warnings_and_report(uri, store, tmp_path, monkeypatch, held_out):
+    if store == "file":
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        mlflow.set_tracking_uri((tmp_path / "mlruns").as_uri())
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    with mlflow.start_run() as run:
+        mlflow.log_param("foldmon.every", "the user's")
+        with foldmon.watch(model, held_out, every=50, exporters=["mlflow"], log_dir=tmp_path / "r"):
+            train(model, 100, torch.optim.SGD(model.parameters(), lr=0.1))
+        exporter = foldmon.MLflowExporter(run.info.run_id)
+        exporter.write([probe(63, event={"step": 63, "severity": 2, "reasons": ["phi grew"]})])
+    run_id = run.info.run_id
+    params = mlflow.get_run(run_id).data.params
+    assert params["foldmon.every"] == "the user's"
+    assert params["foldmon.pairs"] == "64"
+    assert "foldmon/report.html" in artifacts(run_id, "foldmon")
+    assert "phi grew" in mlflow.artifacts.load_text(f"runs:/{run_id}/foldmon/warnings.md")
+    names = artifacts(run_id, "images")
+    for key in ("class_pairs", "depth_by_time"):
+        assert any(f"folding~{key}+step+63+" in name and name.endswith(".png") for name in names)
+    assert len(mlflow.search_runs(output_format="list")) == 1
+
+
+def test_a_store_without_images_still_gets_every_number(uri, monkeypatch):
+    with mlflow.start_run() as run:
+        exporter = foldmon.MLflowExporter()
+        monkeypatch.delattr(mlflow.MlflowClient, "log_image")
+        exporter.write([probe(0), probe(1)])
+    assert len(mlflow.MlflowClient().get_metric_history(run.info.run_id, "folding/network")) == 2

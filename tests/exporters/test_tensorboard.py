@@ -82,3 +82,15 @@ def test_a_deep_model_gets_few_charts_which_then_stay(tmp_path):
     assert len(charts) == 5
     assert all(len(events.Scalars(tag)) == 7 for tag in charts)
     assert len(events.Scalars("folding/network")) == 10
+
+
+def test_images_come_at_doubling_probes(tmp_path):
+    exporter = foldmon.TensorBoardExporter(tmp_path)
+    exporter.write([probe(step) for step in range(20)])
+    exporter.close()
+    events = read(tmp_path / "foldmon")
+    for tag in ("folding/class_pairs", "folding/depth_by_time"):
+        images = events.Images(tag)
+        assert {image.step for image in images} <= {0, 1, 3, 7, 15}
+        assert len(images) >= 4, "the accumulator keeps four by default"
+        assert all(image.encoded_image_string[1:4] == b"PNG" and image.width >= 320 for image in images)

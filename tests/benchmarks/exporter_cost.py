@@ -1,0 +1,92 @@
+"""What exporters cost: python -m tests.benchmarks.exporter_cost
+
+The time of ``write`` for one probe (in a delivery's thread) and what it leaves on disk, at 10, 200 and 1,000
+layers; pictures and reports included in the mean, not in the median. Then the training thread: the step time of
+one loop, whose exporters are all or none, in turns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import mlflow
+import torch
+
+import foldmon
+from foldmon.exporters.base import Exporter
+from foldmon.exporters.journal import JSONLExporter
+from tests.benchmarks.training_loops import mlp
+from tests.exporters.examples import probe
+
+_PROBES, _STEPS, _ROUNDS = 32, 300, 7
+
+
+def exporter(name: str, folder: Path) -> Exporter:
+    if name == "journal":
+        return JSONLExporter(folder / "journal.jsonl")
+    if name == "tensorboard":
+        return foldmon.TensorBoardExporter(folder)
+    if name == "mlflow":
+        return foldmon.MLflowExporter()
+    return foldmon.ConsoleExporter()
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def cost(name: str, layers: int) -> tuple[float, float, float]:
+    """Median and mean milliseconds, and bytes, of a probe."""
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+        folder = Path(place)
+        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+        made = exporter(name, folder)
+        before, times = size(folder), []
+        for step in range(_PROBES):
+            record = probe(step, 0.001 * step, layers)
+            begun = time.perf_counter()
+            made.write([record])
+            times.append(1e3 * (time.perf_counter() - begun))
+        made.close()
+        return statistics.median(times), statistics.mean(times), (size(folder) - before) / _PROBES
+
+
+def step_time(exporters: list[str]) -> float:
+    """Median microseconds of a training step with a probe every 10 steps."""
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as place:
+        mlflow.set_tracking_uri(f"sqlite:///{Path(place) / 'mlflow.db'}")
+        work, times = mlp(), []
+        with foldmon.watch(work.model, work.held_out, every=10, pairs=16, exporters=exporters, log_dir=place):
+            for _ in range(_STEPS):
+                begun = time.perf_counter()
+                work.step()
+                times.append(1e6 * (time.perf_counter() - begun))
+        return statistics.median(times)
+
+
+def main() -> None:
+    print(
+        "| exporter | layers | ms a probe, median | mean | bytes a probe |\n| --- | ---: | ---: | ---: | ---: |"
+    )
+    for name in ("journal", "tensorboard", "mlflow", "console"):
+        for layers in (10, 200, 1000):
+            with open(os.devnull, "w") as nowhere, patch("sys.stdout", nowhere), patch("sys.stderr", nowhere):
+                middle, mean, written = cost(name, layers)
+            print(f"| {name} | {layers:,} | {middle:.2f} | {mean:.2f} | {written:,.0f} |", flush=True)
+    pairs = [(step_time([]), step_time(["tensorboard", "mlflow"])) for _ in range(_ROUNDS)]
+    without, beside = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratios = sorted(b / a for a, b in pairs)
+    print(
+        f"step: {without:.0f} us without exporters, {beside:.0f} us with; ratios {ratios[0]:.2f} to {ratios[-1]:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
