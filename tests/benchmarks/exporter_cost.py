@@ -12,6 +12,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -25,6 +26,17 @@ from tests.benchmarks.training_loops import mlp
 from tests.exporters.examples import probe
 
 _PROBES, _STEPS, _ROUNDS = 32, 200, 3
+
+
+@contextlib.contextmanager
+def _working_in(folder: str) -> Iterator[None]:
+    """MLflow puts artifacts under the working folder."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def exporter(name: str, folder: Path) -> Exporter:
@@ -43,7 +55,7 @@ def size(folder: Path) -> int:
 
 def cost(name: str, layers: int) -> tuple[float, float, float]:
     """Median and mean milliseconds, and bytes, of a probe."""
-    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+    with tempfile.TemporaryDirectory() as place, _working_in(place):
         folder = Path(place)
         mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
         made = exporter(name, folder)
@@ -60,7 +72,7 @@ def cost(name: str, layers: int) -> tuple[float, float, float]:
 def step_time(exporters: list[str]) -> float:
     """Median microseconds of a training step with a probe every 10 steps."""
     torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+    with tempfile.TemporaryDirectory() as place, _working_in(place):
         mlflow.set_tracking_uri(f"sqlite:///{Path(place) / 'mlflow.db'}")
         work, times = mlp(), []
         with foldmon.watch(work.model, work.held_out, every=10, pairs=16, exporters=exporters, log_dir=place):
