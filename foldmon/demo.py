@@ -164,9 +164,11 @@ def _mlflow_run(folder: Path, name: str) -> Exporter:
 
     client = mlflow.MlflowClient(tracking_uri=_database(folder))
     experiment = client.get_experiment_by_name("foldmon demo")
-    experiment_id = (
-        experiment.experiment_id if experiment is not None else client.create_experiment("foldmon demo")
-    )
+    if experiment is not None:
+        experiment_id = experiment.experiment_id
+    else:
+        artifacts = (folder / "mlflow-artifacts").resolve().as_uri()
+        experiment_id = client.create_experiment("foldmon demo", artifact_location=artifacts)
     run_id = client.create_run(experiment_id, run_name=name).info.run_id
     return MLflowExporter(run_id, _database(folder))
 
