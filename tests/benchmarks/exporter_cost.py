@@ -85,7 +85,7 @@ def step_time(exporters: list[str]) -> float:
 
 def main() -> None:
     print("| exporter | layers | median ms | mean ms | bytes a probe |\n| --- | ---: | ---: | ---: | ---: |")
-    for name in ("journal", "tensorboard", "mlflow", "console"):
+    for name in ("journal", "tensorboard", "mlflow"):
         for layers in (10, 200, 1000):
             with open(os.devnull, "w") as nowhere, patch("sys.stdout", nowhere), patch("sys.stderr", nowhere):
                 middle, mean, written = cost(name, layers)
