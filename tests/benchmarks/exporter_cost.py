@@ -44,9 +44,7 @@ def exporter(name: str, folder: Path) -> Exporter:
         return JSONLExporter(folder / "journal.jsonl")
     if name == "tensorboard":
         return foldmon.TensorBoardExporter(folder)
-    if name == "mlflow":
-        return foldmon.MLflowExporter()
-    return foldmon.ConsoleExporter()
+    return foldmon.MLflowExporter()
 
 
 def size(folder: Path) -> int:
