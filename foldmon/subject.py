@@ -78,11 +78,6 @@ class Subject:
         """Whether a private copy is measured, so that another thread may do it."""
         return self._replica is not None
 
-    @property
-    def alive(self) -> bool:
-        """Whether the user still holds the model."""
-        return self._model() is not None
-
     def snapshot(self) -> None:
         """Take over the weights as they are now; in the training thread, while nothing measures."""
         model = self._model()

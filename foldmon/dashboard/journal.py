@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from foldmon.exporters.journal import parsed
 
 _CHUNK = 4 * 2**20
 
@@ -87,7 +88,7 @@ class Tail:
         lines = []
         for line in data.splitlines(keepends=True):
             short = line if self._leave_out is None else self._leave_out.sub(b'"":0', line)
-            record = _record(short)
+            record, _ = parsed(short)
             if record is not None:
                 lines.append(Line(record, self.offset))
             elif line.strip():
@@ -106,12 +107,4 @@ def read_at(path: str | os.PathLike[str], offset: int) -> dict[str, Any] | None:
     """
     with open(path, "rb") as file:
         file.seek(offset)
-        return _record(file.readline())
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None
+        return parsed(file.readline())[0]

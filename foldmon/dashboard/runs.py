@@ -14,6 +14,7 @@ import numpy as np
 from foldmon.dashboard.best import Best, best_probe
 from foldmon.dashboard.journal import Tail, read_at
 from foldmon.dashboard.rows import COLUMNS, Floats32, Record, Row, Rows, finite, readable
+from foldmon.dashboard.text import counted
 
 # More than half of a probe's line. In a string the quotes would be escaped, so that nothing matches there.
 _UNDRAWN = re.compile(rb'"(?:r1|r2|network_r1|network_r2|dead|saturated|nonfinite)": ?\[[^\]]*\]')
@@ -144,13 +145,13 @@ class Run:
         unreadable = self._tail.unreadable
         if unreadable and (self.rows.kept or self.start is not None):
             problems.append(
-                f"{_count(unreadable, 'line')} of the journal cannot be read, the first at byte "
+                f"{counted(unreadable, 'line')} of the journal cannot be read, the first at byte "
                 f"{self._tail.first_unreadable:,}: a process was killed in mid-write, or the file is damaged."
             )
         if self._malformed:
             problems.append(
-                f"{_count(self._malformed, 'probe')} lack what a probe must have: the journal was written by "
-                "another version of foldmon, or the file is damaged."
+                f"{counted(self._malformed, 'probe')} lack what a probe must have: the journal was written "
+                "by another version of foldmon, or the file is damaged."
             )
         if not self.rows.kept and complete:
             problems.append(self._why_empty(unreadable))
@@ -194,7 +195,3 @@ def _event(row: Row) -> dict[str, Any]:
 def _packed(rows: list[Floats32]) -> str:
     stacked = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
     return base64.b64encode(stacked.astype("<f4").tobytes()).decode("ascii")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -37,6 +37,16 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> counted(1, "probe"), counted(1200, "layer")
+        ('1 probe', '1,200 layers')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def bar(value: float, top: float, width: int) -> str:
     """A bar of ``width`` characters, filled by the share value / top in eighths of a character.
 

@@ -9,6 +9,7 @@ import numpy as np
 from foldmon.dashboard.best import LEAST_FOLDING, best_probe
 from foldmon.dashboard.rows import Row
 from foldmon.dashboard.runs import Run
+from foldmon.dashboard.text import counted
 
 
 def summary(run: Run) -> list[str]:
@@ -34,7 +35,7 @@ def _extent(run: Run) -> str:
     how = "exactly" if all(exact) else "in part exactly, in part by sampling" if any(exact) else "by sampling"
     span = f"step {last.step:,}" if len(rows) == 1 else f"steps {rows[0].step:,} to {last.step:,}"
     return (
-        f"{_count(run.rows.total, 'probe')} over {span} measured {_count(len(last.layers), 'layer')} {how}."
+        f"{counted(run.rows.total, 'probe')} over {span} measured {counted(len(last.layers), 'layer')} {how}."
     )
 
 
@@ -104,7 +105,7 @@ def _warnings(rows: list[Row]) -> str:
         f"step {event['step']:,} (severity {event['severity']}): {', '.join(event['reasons'])}"
         for event in events
     )
-    return f"{_count(len(events), 'warning')}: {said}."
+    return f"{counted(len(events), 'warning')}: {said}."
 
 
 def _cost(last: Row) -> list[str]:
@@ -113,12 +114,8 @@ def _cost(last: Row) -> list[str]:
         return []
     skipped = last.values["skipped"]
     left = (
-        f"; {_count(skipped, 'probe')} were skipped because the one before was still running"
+        f"; {counted(skipped, 'probe')} were skipped because the one before was still running"
         if skipped
         else ""
     )
     return [f"Measuring cost {share:.2%} of the training time{left}."]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
