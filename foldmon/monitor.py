@@ -22,6 +22,7 @@ from foldmon.exporters.first import FirstRecord
 from foldmon.exporters.journal import JSONLExporter, read_journal
 from foldmon.exporters.output import Output
 from foldmon.exporters.records import as_number, end_record, probe_record, start_record
+from foldmon.logged import Logged
 from foldmon.measure.coverage import Coverage
 from foldmon.measure.report import FoldingReport
 from foldmon.sampling.guard import Guard
@@ -70,7 +71,7 @@ class Monitor:
         self.skipped = 0
         self._subject = subject
         self._step = step
-        self._logged: dict[str, float] = {}
+        self._logged = Logged()
         self._alarm = Alarm(on_warning)
         self._schedule = Schedule(config.every, config.budget)
         self._sampler = Sampler()
@@ -167,10 +168,13 @@ class Monitor:
     def log(self, **values: float) -> None:
         """Put numbers of your own (``loss=...``, ``val_loss=...``) into the next probe's record.
 
+        The record gets the latest value of each name, and of ``loss`` the mean since the last probe: log
+        the training loss at every step. The warning reads ``loss`` and ``val_loss``.
+
         Raises:
             TypeError: a value that is no single number.
         """
-        self._logged |= {name: as_number(name, value) for name, value in values.items()}
+        self._logged.add({name: as_number(name, value) for name, value in values.items()})
 
     def probe(self) -> FoldingReport:
         """Measure now, in this thread, whatever the schedule says; the report is exported too.
@@ -311,11 +315,10 @@ class Monitor:
         began = time.perf_counter()
         with self._measuring:
             report = replace(self._subject.measure(), step=step)
-            logged, self._logged = self._logged, {}
             seconds = time.perf_counter() - began
             self._schedule.book(stall + seconds, time.perf_counter())
             costs = self._costs() | {"probe_seconds": seconds, "stall_seconds": stall}
-            record = probe_record(report, logged, costs)
+            record = probe_record(report, self._logged.take(), costs)
             record["warning"] = self._alarm.look(record)
             self.report = report
             self.history.append(report)

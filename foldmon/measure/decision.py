@@ -11,24 +11,40 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+LEADING = 4
+"""Number of most probable classes that are kept of a prediction."""
+CERTAINTY = 2 + 2 * LEADING
+"""Columns of :func:`certainty`."""
+
 
 @dataclass(frozen=True)
 class DecisionFolding:
-    """Changes of the predicted class along each path; it needs no labels.
+    """Changes of the predicted class along each path, and the predictions at its ends; it needs no labels.
 
     Attributes:
         changes: shape (P,), number of changes from point to point.
         elsewhere: shape (P,), share of the path's length in a class that is neither end's.
         ends: shape (P, 2), predicted class at the start and at the end.
-        confidence: shape (P, 2), probability of that class, NaN where the ends were not evaluated.
-        entropy: shape (P, 2), entropy of the predicted probabilities in nats, likewise.
+        entropy: shape (P, 2), entropy of the predicted probabilities in nats, NaN where the ends were not
+            evaluated.
+        leading: shape (P, 2, K), the K most probable classes, most probable first; K is 4, or the number
+            of classes where that is less; -1 where the ends were not evaluated.
+        probabilities: shape (P, 2, K), their probabilities, likewise NaN.
+        of: number of classes, 0 where no end was evaluated.
     """
 
     changes: npt.NDArray[np.int64]
     elsewhere: npt.NDArray[np.float64]
     ends: npt.NDArray[np.int64]
-    confidence: npt.NDArray[np.float64]
     entropy: npt.NDArray[np.float64]
+    leading: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+    of: int
+
+    @property
+    def confidence(self) -> npt.NDArray[np.float64]:
+        """Shape (P, 2), probability of the predicted class, NaN where the ends were not evaluated."""
+        return self.probabilities[..., 0]
 
     @property
     def mean_changes(self) -> float:
@@ -52,7 +68,7 @@ def decision_folding(
         classes: shape (P, n), predicted class at each point.
         weights: shape (P, n), share of the path that each point stands for; None takes the points as
             equally spaced with the ends standing for half a step.
-        certainty: shape (P, 2, 2), :func:`certainty` at the start and at the end of each path.
+        certainty: shape (P, 2, CERTAINTY), :func:`certainty` at the start and at the end of each path.
 
     Example:
         >>> import numpy as np
@@ -65,15 +81,19 @@ def decision_folding(
         weights = np.full(classes.shape, 1.0 / (classes.shape[1] - 1))
         weights[:, [0, -1]] /= 2
     if certainty is None:
-        certainty = np.full((len(classes), 2, 2), np.nan)
+        certainty = np.full((len(classes), 2, CERTAINTY), np.nan)
     start, end = classes[:, :1], classes[:, -1:]
     elsewhere = ((classes != start) & (classes != end)) * weights
+    of = int(np.nan_to_num(certainty[..., 1]).max(initial=0))
+    kept = min(LEADING, of) if of else LEADING
     return DecisionFolding(
         changes=(classes[:, 1:] != classes[:, :-1]).sum(1),
         elsewhere=elsewhere.sum(1),
         ends=np.concatenate([start, end], axis=1),
-        confidence=certainty[..., 0],
-        entropy=certainty[..., 1],
+        entropy=certainty[..., 0],
+        leading=np.nan_to_num(certainty[..., 2 : 2 + kept], nan=-1).astype(np.int64),
+        probabilities=certainty[..., 2 + LEADING : 2 + LEADING + kept],
+        of=of,
     )
 
 
@@ -101,16 +121,29 @@ def class_logits(output: Any, rows: int) -> Tensor | None:
 
 
 def certainty(logits: Tensor) -> Tensor:
-    """Probability of the predicted class and entropy (nats) of each row's softmax, shape (R, 2).
+    """How sure a prediction is, and between which classes.
+
+    Args:
+        logits: shape (R, C).
+
+    Returns:
+        Shape (R, CERTAINTY), float32: the entropy of the row's softmax in nats; C; the LEADING most
+        probable classes; their probabilities. Columns of classes beyond C are NaN.
 
     Example:
         >>> import torch
         >>> from foldmon.measure.decision import certainty
-        >>> [round(value, 4) for value in certainty(torch.zeros(1, 4))[0].tolist()]
-        [0.25, 1.3863]
+        >>> [round(value, 4) for value in certainty(torch.tensor([[0.0, 1.0]]))[0, :4].tolist()]
+        [0.5822, 2.0, 1.0, 0.0]
     """
     share = logits.float().softmax(1)
-    return torch.stack([share.amax(1), torch.special.entr(share).sum(1)], dim=1)
+    found = torch.full((len(share), CERTAINTY), torch.nan, device=share.device)
+    found[:, 0] = torch.special.entr(share).sum(1)
+    found[:, 1] = share.shape[1]
+    kept = min(LEADING, share.shape[1])
+    found[:, 2 + LEADING : 2 + LEADING + kept], leading = share.topk(kept, dim=1)
+    found[:, 2 : 2 + kept] = leading.to(found.dtype)
+    return found
 
 
 def _logits(output: Any) -> tuple[Tensor | None, bool]:

@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 from foldmon.measure.activations import Reading
 from foldmon.measure.batch import batch_axis, batch_first
 from foldmon.measure.coverage import Coverage, hidden_activations
-from foldmon.measure.decision import certainty, class_logits, predicted_class
+from foldmon.measure.decision import CERTAINTY, certainty, class_logits, predicted_class
 from foldmon.measure.lines import Lines
 from foldmon.measure.names import choose
 from foldmon.measure.pairs import Pairs
@@ -54,8 +54,8 @@ class Prober:
         coverage: Coverage of the whole model.
         rows_at_once: rows of one pass that keep the largest activation near the memory target.
         evaluations: model evaluations (rows) so far.
-        certainty: shape (P, 2, 2), :func:`~foldmon.measure.decision.certainty` of the model at the start
-            and the end of each path, NaN where they were not evaluated yet.
+        certainty: shape (P, 2, CERTAINTY), :func:`~foldmon.measure.decision.certainty` of the model at the
+            start and the end of each path, NaN where they were not evaluated yet.
 
     Raises:
         ValueError: no activation layer was found, a layer or module name is unknown, the model is on the
@@ -89,7 +89,7 @@ class Prober:
             )
         self.lines = Lines(self.model, pairs, self.device, dtype_of(self.model), at)
         self.evaluations = 0
-        self.certainty = torch.full((len(pairs), 2, 2), torch.nan, device=self.device)
+        self.certainty = torch.full((len(pairs), 2, CERTAINTY), torch.nan, device=self.device)
         self.notes: dict[str, None] = {}
         self._places: dict[str, int] = {}
         self.axes: dict[str, int] = {}

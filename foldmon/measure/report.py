@@ -174,6 +174,14 @@ def _decision_dict(decision: DecisionFolding | None) -> dict[str, Any] | None:
         "changes": decision.mean_changes,
         "elsewhere": decision.mean_elsewhere,
         "ends": decision.ends.tolist(),
-        "confidence": decision.confidence.round(5).tolist(),
-        "entropy": decision.entropy.round(5).tolist(),
+        "entropy": _short(decision.entropy),
+        "leading": decision.leading.tolist(),
+        "probabilities": _short(decision.probabilities),
+        "of": decision.of,
     }
+
+
+def _short(values: Floats) -> Any:
+    """Four significant digits, as nested lists: probabilities near 0 are told apart, and lines stay short."""
+    flat = [float(f"{value:.4g}") for value in values.reshape(-1).tolist()]
+    return np.array(flat).reshape(values.shape).tolist()

@@ -43,7 +43,7 @@ class WalkedPaths:
     Attributes:
         r1, r2, r1_cumulative: shape (paths walked, L), see FoldingReport.
         classes: shape (paths walked, n), predicted class at each point, None where there is none.
-        certainty: shape (paths walked, 2, 2), see Prober.certainty.
+        certainty: shape (paths walked, 2, CERTAINTY), see Prober.certainty.
         counts: of single units.
         evaluations: of the model.
     """

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from foldmon.measure.statistics import Floats
+from foldmon.warning.consensus import Consensus
+from foldmon.warning.forest import Forest, tuned
 from foldmon.warning.history import History
 from foldmon.warning.readings import Record, read
 from foldmon.warning.reasons import broken_layers, reasons
-from foldmon.warning.rule import Rule, tuned
-from foldmon.warning.votes import Votes
+from foldmon.warning.signals import signals
 
 WARM_UP = 8
 """Blocks before the first judgement: at the start everything moves."""
@@ -44,17 +46,19 @@ class FoldingWarning:
 class Detector:
     """Reads probe after probe and warns once an episode.
 
-    An episode starts when the score stays above the rule's mark for three blocks of probes, and ends when
+    An episode starts when the score stays above the forest's mark for three blocks of probes, and ends when
     it stays below a lower one; until then nothing more is said, while :attr:`level` follows the severity.
-    Non-finite activations start one at once. The score uses a training loss logged as ``loss`` where
-    there is one; a validation loss logged as ``val_loss`` that passed its best also starts an episode.
+    The score needs predicted classes; it uses a training loss logged as ``loss`` where there is one.
+    Non-finite activations start an episode at once, and so does a validation loss logged as ``val_loss``
+    that passed its best; both need no classes.
 
     Args:
-        rules: "with loss" and "without loss"; None takes the tuned ones.
+        forests: "with loss" and "without loss"; None takes the tuned ones.
 
     Attributes:
         level: 0 no warning in force, 1 or 2 the severity of the one that is.
-        score: log odds of degradation at the last judged block, NaN before.
+        score: how alike the run is to those that degraded, from 0 to 1, at the last judged block; NaN
+            before, and where the model predicts no classes.
 
     Example:
         >>> from foldmon.warning.detector import Detector
@@ -66,9 +70,9 @@ class Detector:
         (None, 2)
     """
 
-    def __init__(self, rules: Mapping[str, Rule] | None = None) -> None:
-        self._rules = tuned() if rules is None else dict(rules)
-        self._history, self._votes = History(), Votes()
+    def __init__(self, forests: Mapping[str, Forest] | None = None) -> None:
+        self._forests = tuned() if forests is None else dict(forests)
+        self._history, self._consensus = History(), Consensus()
         self._scores: list[float] = []
         self.level = 0
         self.score = math.nan
@@ -84,10 +88,10 @@ class Detector:
         """
         step = int(record.get("step") or 0)
         broken = broken_layers(record)
-        judged = self._history.add(step, read(record) | self._votes.read(record))
+        judged = self._history.add(step, read(record) | self._consensus.read(record))
         if judged and len(self._history) > WARM_UP:
-            rule = self._rule
-            self.score = rule.score(self._history)
+            if self._history.knows("doubt"):
+                self.score = self._forest.score(self._signals())
             self._scores = [*self._scores, self.score][-HOLD:]
         before = self.level
         self.level = 2 if broken else self._judged_level(judged)
@@ -96,18 +100,22 @@ class Detector:
         return FoldingWarning(step, self.level, broken or self._reasons())
 
     @property
-    def _rule(self) -> Rule:
-        return self._rules["with loss" if self._history.knows("loss") else "without loss"]
+    def _forest(self) -> Forest:
+        return self._forests["with loss" if self._history.knows("loss") else "without loss"]
+
+    def _signals(self) -> Floats:
+        courses = np.stack([self._history[name] for name in self._forest.readings], axis=1)
+        return signals(courses).reshape(-1)
 
     def _judged_level(self, judged: bool) -> int:
         if not judged or len(self._scores) < HOLD:
             return self.level
-        rule, low, high = self._rule, min(self._scores), max(self._scores)
-        if low > rule.severe:
+        forest, low, high = self._forest, min(self._scores), max(self._scores)
+        if low > forest.severe:
             return 2
-        if low > rule.warn or self._passed_best():
+        if low > forest.warn or self._passed_best():
             return max(self.level, 1)
-        return 0 if high < rule.release else self.level
+        return self.level if high >= forest.release else 0
 
     def _passed_best(self) -> bool:
         """Whether the logged validation loss is past its best, at three blocks in a row."""
@@ -117,7 +125,8 @@ class Detector:
         return bool((losses[-HOLD:] > losses.min() * (1 + MARGIN) + FLOOR).all())
 
     def _reasons(self) -> tuple[str, ...]:
-        found = reasons(self._rule, self._history)
+        known = self._history.knows("doubt")
+        found = reasons(self._forest.parts(self._signals()), self._history) if known else ()
         if self._passed_best():
             best = int(np.argmin(self._history["val_loss"]))
             found = (
@@ -130,7 +139,7 @@ class Detector:
         """The whole state, as plain JSON values."""
         return {
             "history": self._history.state_dict(),
-            "votes": self._votes.state_dict(),
+            "consensus": self._consensus.state_dict(),
             "scores": list(self._scores),
             "level": self.level,
             "score": self.score,
@@ -139,6 +148,6 @@ class Detector:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
         self._history.load_state_dict(state["history"])
-        self._votes.load_state_dict(state["votes"])
+        self._consensus.load_state_dict(state["consensus"])
         self._scores = [float(score) for score in state["scores"]]
         self.level, self.score = int(state["level"]), float(state["score"])

@@ -32,11 +32,13 @@ def read(record: Record) -> dict[str, float]:
         first), "order" (share of layers at which it grows), "last_layer" (log), "within_between" (log
         ratio of r2 on paths whose ends are predicted alike and differently); of the decisions, "changes"
         (class changes a path beyond the one that different ends need), "elsewhere", "classes" (entropy
-        of the predicted classes, nats), "unsure" (share of ends below 0.7 confidence), "doubt" (log of
-        the mean entropy, nats); "dead",
-        "saturated" (mean shares), "nonfinite" (a count); and where a training loss was logged, "loss"
-        (its log) and "doubt_over_loss" (log ratio), of a validation loss "val_loss"; and the log of each
-        layer's folding under "layer " and its name.
+        of the predicted classes, nats), "unsure" (share of ends below 0.7 confidence), "entropy" (mean,
+        nats) and "doubt" (its log), "margin" (log of the median log odds between the two leading
+        classes), "low_margins", "margin_5", "margin_10" and "margin_25" (over the median: share of ends
+        below a fifth of it, quantiles); "dead", "saturated" (mean shares), "nonfinite" (a count); where
+        a training loss was logged, "loss" (its log), "loss_itself", "doubt_over_loss" (log ratio) and
+        "doubt_less_loss", of a validation loss "val_loss"; and the log of each layer's folding under
+        "layer " and its name.
 
     Example:
         >>> from foldmon.warning.readings import read
@@ -46,16 +48,19 @@ def read(record: Record) -> dict[str, float]:
     decision = record.get("decision") or {}
     logged = record.get("logged") or {}
     loss = _number(logged.get("loss"))
-    doubt = _mean(_array(decision, "entropy"))
+    entropy = _mean(_array(decision, "entropy"))
     return {
         **_folding(record, _array(decision, "ends").reshape(-1, 2)),
         **_depth(record),
         **_decisions(decision),
+        **_margins(_array(decision, "probabilities")),
         "dead": _mean(_array(record, "dead")),
         "saturated": _mean(_array(record, "saturated")),
         "nonfinite": float(_array(record, "nonfinite").sum()),
         "loss": _log(loss, 1e-3),
-        "doubt_over_loss": _log(doubt, 1e-2) - _log(loss, 1e-2),
+        "loss_itself": loss,
+        "doubt_over_loss": _log(entropy, 1e-2) - _log(loss, 1e-2),
+        "doubt_less_loss": entropy - loss,
         "val_loss": _number(logged.get("val_loss")),
         **{
             LAYER + name: _log(float(value), 1e-3)
@@ -93,15 +98,28 @@ def _depth(record: Record) -> dict[str, float]:
 
 def _decisions(decision: Record) -> dict[str, float]:
     ends = _array(decision, "ends").reshape(-1, 2)
-    confidence = _array(decision, "confidence")
+    shares = _array(decision, "probabilities")
     share = np.unique(ends, return_counts=True)[1] / max(ends.size, 1)
     return {
         "changes": _number(decision.get("changes")) - _mean(ends[:, 0] != ends[:, 1]),
         "elsewhere": _number(decision.get("elsewhere")),
         "classes": float(-(share * np.log(share)).sum()) if ends.size else math.nan,
-        "unsure": _mean(confidence < UNSURE),
+        "unsure": _mean(shares[..., 0] < UNSURE) if shares.ndim == 3 else math.nan,
+        "entropy": _mean(_array(decision, "entropy")),
         "doubt": _log(_mean(_array(decision, "entropy")), 1e-3),
     }
+
+
+def _margins(shares: Floats) -> dict[str, float]:
+    names = ("margin", "low_margins", "margin_5", "margin_10", "margin_25")
+    if shares.ndim != 3 or shares.shape[2] < 2 or not np.isfinite(shares).all():
+        return dict.fromkeys(names, math.nan)
+    logs = np.log(shares[..., :2] + 1e-12)
+    margins = logs[..., 0] - logs[..., 1]
+    median = float(np.median(margins))
+    low, lower, quarter = np.percentile(margins, (5, 10, 25)) / (median + 1e-6)
+    few = float((margins < 0.2 * median).mean())
+    return dict(zip(names, (_log(median, 1e-3), few, float(low), float(lower), float(quarter)), strict=True))
 
 
 def _array(record: Record, name: str) -> Floats:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from foldmon.warning.forest import Key
 from foldmon.warning.history import History
 from foldmon.warning.readings import LAYER, Record
-from foldmon.warning.rule import Rule, Term
 from foldmon.warning.signals import running_means, since_early
 
 _WORDS = {
@@ -23,27 +25,44 @@ _WORDS = {
     "classes": "entropy of the predicted classes (nats)",
     "unsure": "share of unsure held-out predictions",
     "doubt": "log of the entropy of held-out predictions (nats)",
+    "entropy": "entropy of held-out predictions (nats)",
+    "margin": "log of the median log odds of held-out predictions",
+    "low_margins": "share of held-out predictions much less sure than most",
+    "margin_5": "log odds of the 5% least sure held-out predictions, over the median",
+    "margin_10": "log odds of the 10% least sure held-out predictions, over the median",
+    "margin_25": "log odds of the 25% least sure held-out predictions, over the median",
     "churn": "share of held-out predictions that changed since the last probe",
+    "churn_cost": "divergence of held-out predictions from the last probe's (nats)",
     "turned": "share of held-out predictions against what was predicted for long",
-    "turned_surely": "share of held-out predictions surely against what was predicted for long",
+    "turned_margin": "log odds of held-out predictions against what was predicted for long",
     "split": "share of earlier predictions that disagreed",
-    "surprise": "cost of what was predicted for long under the present predictions (nats)",
+    "consensus_doubt": "entropy of what was predicted for long (nats)",
+    "consensus_gap": "entropy of what was predicted for long less that of the predictions (nats)",
+    "surprise": "cost of the class predicted for long under the present predictions (nats)",
+    "surprise_soft": "cost of what was predicted for long under the present predictions (nats)",
+    "divergence": "divergence of what was predicted for long from the present predictions (nats)",
     "dead": "share of dead units",
     "saturated": "share of saturated units",
     "loss": "log of the training loss",
+    "loss_itself": "training loss",
+    "doubt_less_loss": "entropy of held-out predictions less the training loss (nats)",
     "doubt_over_loss": "log ratio of the doubt on held-out inputs to the training loss",
 }
 _MOST = 3
 
 
-def reasons(rule: Rule, history: History) -> tuple[str, ...]:
-    """The signals with the largest parts of the score, and the layers that moved most."""
-    parts = sorted(((term.part(history), place) for place, term in enumerate(rule.terms)), reverse=True)
-    chosen: dict[str, Term] = {}
-    for part, place in parts:
-        if part > 0 and len(chosen) < _MOST:
-            chosen.setdefault(rule.terms[place].reading, rule.terms[place])
-    return tuple(_told(term, history) for term in chosen.values()) + _layers(history)
+def reasons(parts: Mapping[Key, float], history: History) -> tuple[str, ...]:
+    """The readings that add most to the score, and the layers that moved most.
+
+    Args:
+        parts: what each signal adds.
+        history: the run.
+    """
+    by_reading: dict[str, float] = {}
+    for (reading, _), part in parts.items():
+        by_reading[reading] = by_reading.get(reading, 0.0) + part
+    most = sorted(by_reading, key=lambda reading: -by_reading[reading])[:_MOST]
+    return tuple(_told(name, history) for name in most if by_reading[name] > 0) + _layers(history)
 
 
 def broken_layers(record: Record) -> tuple[str, ...]:
@@ -56,20 +75,19 @@ def broken_layers(record: Record) -> tuple[str, ...]:
     return (f"NaN or infinite pre-activations in layer{'s' * (len(names) > 1)} {shown}",)
 
 
-def _told(term: Term, history: History) -> str:
-    """The reading now, and where it came from."""
-    means = running_means(history[term.reading])
-    falling = (term.weight < 0) != (term.shape == "fall")
-    turn = int(means.argmax() if falling else means.argmin())
+def _told(reading: str, history: History) -> str:
+    """The reading now, and the farthest it was from that."""
+    means = running_means(history[reading])
+    turn = int(np.abs(means - means[-1]).argmax())
     step = history.steps[turn + len(history) - len(means)]
     if turn == len(means) - 1:
-        return f"{_WORDS[term.reading]}: {means[-1]:.3g}"
-    return f"{_WORDS[term.reading]}: from {means[turn]:.3g} at step {step} to {means[-1]:.3g}"
+        return f"{_WORDS[reading]}: {means[-1]:.3g}"
+    return f"{_WORDS[reading]}: from {means[turn]:.3g} at step {step} to {means[-1]:.3g}"
 
 
 def _layers(history: History) -> tuple[str, ...]:
     """The layers whose folding moved most since the first third of the run."""
-    moves = {name: since_early(history[LAYER + name]) for name in history.names(LAYER)}
+    moves = {name: float(since_early(history[LAYER + name])) for name in history.names(LAYER)}
     most = sorted(moves, key=lambda name: -abs(moves[name]))[:_MOST]
     told = [f"{name} (times {np.exp(moves[name]):.2g})" for name in most if moves[name]]
     return (f"folding changed most in layer {', '.join(told)}",) if told else ()

@@ -3,76 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from foldmon.measure.statistics import Floats
-from foldmon.warning.history import History
 
-Shape = Callable[[Floats], float]
+Shape = Callable[[Floats], Floats]
+"""From courses of shape (B,) or (B, R), blocks first, to one number each."""
 
 _RECENT = 3
 _SETTLED = 2
 """Blocks at the start that are no one's plateau: the values at initialisation."""
 
 
-def recent(values: Floats) -> float:
+def recent(values: Floats) -> Floats:
     """The mean of the last three values."""
-    return float(values[-_RECENT:].mean())
+    return _mean(values[-_RECENT:])
 
 
-def rise(values: Floats) -> float:
+def rise(values: Floats) -> Floats:
     """How far the recent mean has risen above its lowest value: growth past a plateau, an upturn.
 
     Example:
         >>> import numpy as np
         >>> from foldmon.warning.signals import rise
-        >>> rise(np.array([9.0, 9, 9, 1, 1, 1, 2, 2, 2]))
+        >>> float(rise(np.array([9.0, 9, 9, 1, 1, 1, 2, 2, 2])))
         1.0
     """
     means = running_means(values)
-    return float(means[-1] - means.min())
+    risen: Floats = means[-1] - means.min(0)
+    return risen
 
 
-def fall(values: Floats) -> float:
+def fall(values: Floats) -> Floats:
     """How far the recent mean has fallen below its highest value."""
     return rise(-values)
 
 
-def trend(values: Floats) -> float:
+def since_lowest(values: Floats) -> Floats:
+    """How long ago the running mean was last at its lowest, as a share of the run."""
+    since: Floats = running_means(values)[::-1].argmin(0) / len(values)
+    return since
+
+
+def since_highest(values: Floats) -> Floats:
+    """How long ago the running mean was last at its highest, as a share of the run."""
+    return since_lowest(-values)
+
+
+def trend(values: Floats) -> Floats:
     """The recent mean against the median of the run's second half."""
-    return recent(values) - float(np.median(values[(len(values) - 1) // 2 :]))
+    return recent(values) - _median(values[(len(values) - 1) // 2 :])
 
 
-def slope(values: Floats) -> float:
+def slope(values: Floats) -> Floats:
     """Least-squares slope over the run's second half, in units a run length.
 
     Example:
         >>> import numpy as np
         >>> from foldmon.warning.signals import slope
-        >>> round(slope(np.arange(10.0)), 6)
+        >>> round(float(slope(np.arange(10.0))), 6)
         10.0
     """
     last = len(values) - 1
     late = values[last - last // 2 :]
     if len(late) < _RECENT:
-        return 0.0
+        return np.zeros(values.shape[1:])
     time = np.arange(len(late)) - (len(late) - 1) / 2
-    return float((time @ late) / (time @ time) * len(values))
+    steepness: Floats = np.tensordot(time, late, 1) / (time @ time) * len(values)
+    return steepness
 
 
-def since_early(values: Floats) -> float:
+def since_early(values: Floats) -> Floats:
     """The recent mean against the median of the run's first third."""
     last = len(values) - 1
-    return recent(values) - float(np.median(values[min(3, last) : max(4, last // 3) + 1]))
+    return recent(values) - _median(values[min(3, last) : max(4, last // 3) + 1])
 
 
 def running_means(values: Floats) -> Floats:
     """Running means of three values from the time on that the first values are past."""
-    sums = np.convolve(values, np.ones(_RECENT), "full")[: len(values)]
-    means: Floats = sums / np.minimum(np.arange(1, len(values) + 1), _RECENT)
+    padded = np.concatenate([np.zeros((_RECENT - 1, *values.shape[1:])), values])
+    sums = np.sum([padded[shift : shift + len(values)] for shift in range(_RECENT)], axis=0)
+    counts = np.minimum(np.arange(1, len(values) + 1), _RECENT)
+    means: Floats = (sums.T / counts).T
     return means[min(_SETTLED, len(values) - 1) :]
+
+
+def _mean(values: Floats) -> Floats:
+    mean: Floats = values.mean(0)
+    return mean
+
+
+def _median(values: Floats) -> Floats:
+    middle: Floats = np.median(values, axis=0)
+    return middle
 
 
 SHAPES: dict[str, Shape] = {
@@ -82,27 +106,24 @@ SHAPES: dict[str, Shape] = {
     "trend": trend,
     "slope": slope,
     "since_early": since_early,
+    "since_lowest": since_lowest,
+    "since_highest": since_highest,
 }
 
 
-@dataclass(frozen=True)
-class Signal:
-    """A reading and the shape in its course that is looked for.
+def signals(values: Floats) -> Floats:
+    """Every shape of every course.
+
+    Args:
+        values: shape (B, R), R readings in B blocks.
+
+    Returns:
+        Shape (R, len(SHAPES)).
 
     Example:
-        >>> from foldmon.warning.history import History
-        >>> from foldmon.warning.signals import Signal
-        >>> history = History()
-        >>> for step, phi in enumerate([9.0, 9, 9, 1, 1, 1, 2, 2, 2]):
-        ...     _ = history.add(step, {"phi": phi})
-        >>> Signal("phi", "rise")(history)
-        1.0
+        >>> import numpy as np
+        >>> from foldmon.warning.signals import signals
+        >>> signals(np.ones((5, 3))).shape
+        (3, 8)
     """
-
-    reading: str
-    shape: str
-
-    def __call__(self, history: History) -> float:
-        """The signal's value now; 0 where its reading was never given."""
-        values = history[self.reading]
-        return SHAPES[self.shape](values) if len(values) else 0.0
+    return np.stack([shape(values) for shape in SHAPES.values()], axis=1)

@@ -26,7 +26,10 @@ def _record(step: int, memorised: float, seed: int, **logged: float) -> dict[str
     wrong = noise.random((PATHS, 2)) < 0.4 * memorised + 0.7 * (1 - settled)
     ends = np.where(wrong, noise.integers(CLASSES, size=(PATHS, 2)), truth)
     doubt = 0.1 + (1 - settled) + 0.5 * memorised
-    confidence = np.clip(1 - doubt * noise.uniform(0.1, 0.9, size=(PATHS, 2)), 1 / CLASSES, 1)
+    confidence = np.clip(1 - doubt * noise.uniform(0.1, 0.9, size=(PATHS, 2)), 0.3, 1)
+    # The other classes, in the order of their numbers, share the rest unevenly.
+    others = (ends[..., None] + np.arange(CLASSES)) % CLASSES
+    rest = np.array([0.6, 0.3, 0.1]) * (1 - confidence[..., None])
     walked = noise.poisson(60 + 60 * memorised, size=PATHS)
     phi = float(0.03 + 0.05 * memorised + 0.05 * (1 - settled))
     reach = np.floor(walked * (1 - phi))
@@ -50,8 +53,10 @@ def _record(step: int, memorised: float, seed: int, **logged: float) -> dict[str
             ),
             "elsewhere": 0.02 + 0.2 * memorised,
             "ends": ends.tolist(),
-            "confidence": confidence.tolist(),
             "entropy": np.full((PATHS, 2), doubt).tolist(),
+            "leading": others.tolist(),
+            "probabilities": np.concatenate([confidence[..., None], rest], axis=2).tolist(),
+            "of": CLASSES,
         },
         "logged": {"loss": float(max(0.1 + (1 - settled) - 0.1 * memorised, 0.002)), **logged},
     }

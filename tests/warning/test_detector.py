@@ -4,11 +4,27 @@ import math
 import pytest
 
 from foldmon.warning.detector import HOLD, WARM_UP, Detector, FoldingWarning
-from foldmon.warning.rule import Rule, Term, tuned
+from foldmon.warning.forest import Forest, Tree
+from foldmon.warning.signals import SHAPES
 from tests.warning.courses import healthy, memorising
 
-# Warns where phi (its log) is above its lowest by about 0.5, severely by about 2.
-RULE = Rule((Term("phi", "rise", 0.0, 2.0, 1.0),), 0.0, warn=0.245, severe=0.762, release=0.1)
+# Steps up where phi (its log) is above its lowest by 0.2, 0.5 and 2.
+_RISE = list(SHAPES).index("rise")
+FOREST = Forest(
+    ("phi",),
+    (
+        Tree(
+            [_RISE, -1, _RISE, -1, _RISE, -1, -1],
+            [0.2, 0, 0.5, 0, 2.0, 0, 0],
+            [1, 0, 3, 0, 5, 0, 0],
+            [2, 0, 4, 0, 6, 0, 0],
+            [0.3, 0.1, 0.6, 0.4, 0.8, 0.7, 0.9],
+        ),
+    ),
+    warn=0.5,
+    severe=0.8,
+    release=0.2,
+)
 
 
 def _without_loss(records):
@@ -20,11 +36,15 @@ def _fed(detector, records):
 
 
 def _plain(levels):
-    return [{"step": 10 * place, "phi": math.exp(level)} for place, level in enumerate(levels)]
+    decision = {"entropy": [[0.5, 0.5]]}
+    return [
+        {"step": 10 * place, "phi": math.exp(level), "decision": decision}
+        for place, level in enumerate(levels)
+    ]
 
 
 def _detector():
-    return Detector({"with loss": RULE, "without loss": RULE})
+    return Detector({"with loss": FOREST, "without loss": FOREST})
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -133,7 +153,12 @@ def test_the_detector_goes_on_from_a_saved_state():
     assert json.dumps(second.state_dict()) == json.dumps(whole.state_dict())
 
 
-def test_rules_survive_json():
-    for rule in tuned().values():
-        assert Rule.from_dict(json.loads(json.dumps(rule.to_dict()))) == rule
-        assert rule.release < rule.warn < rule.severe
+def test_a_model_without_classes_is_judged_by_nonfinite_values_and_validation_loss_only():
+    detector = _detector()
+    records = [record | {"decision": None} for record in _plain([0.0] * 20 + [3.0] * 20)]
+    assert _fed(detector, records) == []
+    assert math.isnan(detector.score)
+    losses = [1.0] * 15 + [1.3] * 25
+    told = [record | {"logged": {"val_loss": loss}} for record, loss in zip(records, losses, strict=True)]
+    (warning,) = _fed(_detector(), told)
+    assert warning.reasons[0] == "the logged validation loss is past its best of step 0"

@@ -8,7 +8,6 @@ from torch import nn
 
 import foldmon
 from foldmon.warning.readings import read
-from foldmon.warning.votes import Votes
 
 
 def test_readings_of_a_report_are_all_known():
@@ -46,11 +45,24 @@ def test_within_against_between_predicted_classes():
 
 
 def test_entropy_of_the_predicted_classes_and_the_unsure_share():
-    decision = {"ends": [[0, 1], [0, 1]], "confidence": [[0.5, 0.9], [0.9, 0.9]], "entropy": [[0.5] * 2] * 2}
+    shares = [[[0.5, 0.5], [0.9, 0.1]], [[0.9, 0.1], [0.9, 0.1]]]
+    decision = {"ends": [[0, 1], [0, 1]], "probabilities": shares, "entropy": [[0.5] * 2] * 2}
     readings = read({"decision": decision, "logged": {"loss": 0.25}})
     assert readings["classes"] == pytest.approx(math.log(2))
     assert readings["unsure"] == 0.25
     assert readings["doubt_over_loss"] == pytest.approx(math.log(0.51 / 0.26))
+    assert readings["doubt_less_loss"] == pytest.approx(0.25)
+
+
+def test_margins_are_log_odds_between_the_two_leading_classes():
+    odds = np.exp(np.arange(1.0, 9.0))
+    shares = np.stack([odds / (1 + odds), 1 / (1 + odds)], axis=1).reshape(4, 2, 2)
+    readings = read({"decision": {"probabilities": shares.tolist()}})
+    assert readings["margin"] == pytest.approx(math.log(4.5 + 1e-3), abs=1e-4)
+    assert readings["low_margins"] == 0
+    assert readings["margin_25"] == pytest.approx(2.75 / 4.5, abs=1e-4)
+    sharp = np.where(np.arange(8).reshape(4, 2, 1) < 2, 0.5, shares)
+    assert read({"decision": {"probabilities": sharp.tolist()}})["low_margins"] == 0.25
 
 
 def test_depth_profile():
@@ -58,40 +70,3 @@ def test_depth_profile():
     assert readings["profile"] == pytest.approx(0.2)
     assert readings["order"] == pytest.approx(2 / 3)
     assert readings["last_layer"] == pytest.approx(math.log(0.301))
-
-
-def _decision(ends, confidence):
-    return {"decision": {"ends": ends, "confidence": confidence}}
-
-
-def test_votes_tell_predictions_that_turn_against_what_was_held_for_long():
-    votes = Votes()
-    assert math.isnan(votes.read(_decision([[0, 1]], [[0.9, 0.9]]))["churn"])
-    for _ in range(5):
-        steady = votes.read(_decision([[0, 1]], [[0.9, 0.9]]))
-    assert (steady["churn"], steady["turned"], steady["split"]) == (0, 0, 0)
-    assert steady["surprise"] == pytest.approx(-math.log(0.9), abs=1e-4)
-    turned = votes.read(_decision([[0, 2]], [[0.9, 0.8]]))
-    assert (turned["churn"], turned["turned"]) == (0.5, 0.5)
-    assert turned["turned_surely"] == pytest.approx(0.4)
-    assert turned["surprise"] > steady["surprise"]
-
-
-def test_votes_start_anew_where_the_pairs_change_and_stand_missing_ends():
-    votes = Votes()
-    votes.read(_decision([[0, 1]], [[1, 1]]))
-    assert math.isnan(votes.read(_decision([[0, 1], [1, 1]], [[1, 1], [1, 1]]))["turned"])
-    assert math.isnan(votes.read({"decision": None})["turned"])
-    assert math.isnan(votes.read(_decision([[0, 1]], [[math.nan, 1]]))["turned"])
-    assert votes.read(_decision([[0, 1]], [[math.nan, 1]]))["turned"] == 0
-
-
-def test_votes_go_on_from_a_saved_state():
-    generator = np.random.default_rng(0)
-    lines = [_decision(generator.integers(3, size=(6, 2)).tolist(), [[0.8, 0.7]] * 6) for _ in range(12)]
-    whole, first, second = Votes(), Votes(), Votes()
-    for line in lines[:6]:
-        whole.read(line), first.read(line)
-    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    for line in lines[6:]:
-        assert second.read(line) == whole.read(line)

@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 
 from foldmon.warning.history import CAPACITY, History
-from foldmon.warning.signals import SHAPES, Signal, fall, recent, rise, since_early, slope, trend
+from foldmon.warning.signals import (
+    SHAPES,
+    fall,
+    recent,
+    rise,
+    running_means,
+    signals,
+    since_early,
+    since_highest,
+    since_lowest,
+    slope,
+    trend,
+)
 
 FLAT = np.full(30, 2.0)
 RAMP = np.arange(30.0)
@@ -46,11 +58,32 @@ def test_recent_trend_slope_and_since_early_on_a_ramp():
     assert since_early(RAMP) == pytest.approx(28 - 6)
 
 
-def test_a_signal_of_a_reading_never_given_is_zero():
+def test_time_since_the_lowest_and_the_highest_mean():
+    assert since_lowest(RAMP) == pytest.approx(27 / 30)
+    assert since_highest(RAMP) == 0
+    assert since_lowest(-RAMP) == 0
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 30])
+def test_several_courses_at_once_are_those_one_by_one(length):
+    courses = np.random.default_rng(0).normal(size=(length, 4))
+    for name, shape in SHAPES.items():
+        alone = [shape(courses[:, column]) for column in range(4)]
+        assert shape(courses) == pytest.approx(np.array(alone)), name
+    together = signals(courses)
+    assert together.shape == (4, len(SHAPES))
+    assert together[2].tolist() == [float(shape(courses)[2]) for shape in SHAPES.values()]
+
+
+def test_running_means_are_of_up_to_three_values():
+    assert running_means(RAMP[:6]).tolist() == [1, 2, 3, 4]
+    assert running_means(RAMP[:2]).tolist() == [0.5]
+
+
+def test_a_reading_never_given_does_not_move():
     history = History()
-    assert Signal("phi", "rise")(history) == 0
     history.add(1, {"changes": 1.0})
-    assert Signal("phi", "recent")(history) == 0
+    assert history["phi"].tolist() == [0]
 
 
 def test_history_closes_gaps_with_the_value_before():

@@ -12,12 +12,13 @@ import argparse
 import json
 from pathlib import Path
 
+from tests.benchmarks.warnings.detectors import Verdicts, family_left_out, held_apart
 from tests.benchmarks.warnings.features import Run, as_run
 from tests.benchmarks.warnings.grid import grid
 from tests.benchmarks.warnings.plots import draw
 from tests.benchmarks.warnings.store import complete, read
-from tests.benchmarks.warnings.table import Verdicts, by_group, judge, summary
-from tests.benchmarks.warnings.tuning import FOLDING, LOSS, OUTPUTS, Tuner
+from tests.benchmarks.warnings.table import by_group, summary
+from tests.benchmarks.warnings.tuning import FOLDING, LOSS, OUTPUTS, forest
 
 TUNED = Path(__file__).parents[3] / "foldmon" / "warning" / "tuned.json"
 
@@ -33,37 +34,39 @@ def main() -> None:
     complete(store, grid(arguments.rounds), arguments.seconds)
     runs = [as_run(stored) for stored in read(store)]
     if arguments.tune:
-        tuner = Tuner(runs)
-        rules = {"with loss": FOLDING + OUTPUTS + LOSS, "without loss": FOLDING + OUTPUTS}
-        tuned = {name: tuner.rule(keys).to_dict() for name, keys in rules.items()}
-        TUNED.write_text(json.dumps(tuned, indent=1) + "\n")
+        shipped = {"with loss": FOLDING + OUTPUTS + LOSS, "without loss": FOLDING + OUTPUTS}
+        tuned = {name: forest(readings, runs).to_dict() for name, readings in shipped.items()}
+        TUNED.write_text(json.dumps(tuned, separators=(",", ":")) + "\n")
     report(runs, arguments.folder)
 
 
 def report(runs: list[Run], folder: Path) -> None:
     """Print the tables, and write them and the plots to the folder."""
-    families = sorted({run.spec["data"] for run in runs})
-    family_out = [
-        (
-            [run for run in runs if run.spec["data"] != family],
-            [run for run in runs if run.spec["data"] == family],
-        )
-        for family in families
-    ]
     development = [run for run in runs if run.spec["part"] == "development"]
-    held_apart = [run for run in runs if run.spec["part"] == "held apart"]
-    verdicts, judged = judge(family_out)
-    parts = [_section("Each family of data left out of tuning in turn", verdicts, judged)]
-    for verdict in verdicts[:2]:
-        for field in ("condition", "data", "architecture"):
-            parts.append(f"{verdict.name}, by {field}:\n\n{by_group(verdict, judged, field)}")
-    parts.append(
-        _section("Tuned on the development part, judged on the other", *judge([(development, held_apart)]))
-    )
-    draw(verdicts, judged, folder)
+    apart = [run for run in runs if run.spec["part"] == "held apart"]
+    parts = []
+    if development and apart:
+        verdicts = held_apart(development, apart)
+        parts.append(
+            _section("Tuned on the development part, judged on the part held apart", verdicts, apart)
+        )
+        parts += _groups(verdicts, apart)
+    verdicts = family_left_out(runs)
+    parts.append(_section("Each family of data left out of tuning in turn", verdicts, runs))
+    parts += _groups(verdicts, runs)
+    draw(verdicts, runs, folder)
     text = "\n".join(parts)
     (folder / "table.md").write_text(text)
     print(text)
+
+
+def _groups(verdicts: list[Verdicts], runs: list[Run]) -> list[str]:
+    """Where the two forms of foldmon's own detector warn."""
+    return [
+        f"{verdict.name}, by {field}:\n\n{by_group(verdict, runs, field)}"
+        for verdict in verdicts[:2]
+        for field in ("condition", "data", "architecture")
+    ]
 
 
 def _section(title: str, verdicts: list[Verdicts], runs: list[Run]) -> str:

@@ -1,110 +1,120 @@
-"""The detectors that are compared: each gives a score at every probe and warns above a mark."""
+"""The detectors that are compared, and when each first warns in each run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from foldmon.warning.rule import Rule
-from tests.benchmarks.warnings.features import Key, Run, held
-from tests.benchmarks.warnings.tuning import FOLDING, LOSS, OUTPUTS, Tuner
+from tests.benchmarks.warnings.features import Run, held
+from tests.benchmarks.warnings.tuning import (
+    ALL_FOLDING,
+    FOLDING,
+    LOSS,
+    OUTPUTS,
+    Fit,
+    best_single,
+    cross_scores,
+    mark,
+    single,
+    trees,
+)
 
-_LITERATURE: dict[str, tuple[Key, int]] = {
-    "rule: level of phi": (("phi", "recent"), 1),
-    "rule: drop of phi": (("phi", "fall"), 1),
-    "rule: depth trend lost": (("profile", "fall"), 1),
-    "growth of phi past its plateau": (("phi", "rise"), 1),
-    "upturn of class changes": (("changes", "rise"), 1),
-    "growth of the weights' norm": (("weights", "since_early"), 1),
-}
+_GAPS = ("gap phi", "gap crossings", "gap changes", "gap elsewhere", "gap doubt")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Detector:
     """A detector of the comparison.
 
     Attributes:
         name: in the table.
-        warns_at: probe at which it first warns in a run, or None.
+        fit: learns its score; it warns where that is above a mark at three probes in a row.
         needs: what it needs beside unlabelled held-out inputs.
     """
 
     name: str
-    warns_at: Callable[[Run], int | None]
-    needs: str = ""
+    fit: Fit
+    needs: str = "nothing"
 
 
-def above(score: Callable[[Run], np.ndarray], mark: float) -> Callable[[Run], int | None]:
-    """First probe at which three scores in a row are above the mark."""
-
-    def warns_at(run: Run) -> int | None:
-        passed = np.flatnonzero(held(score(run)) > mark)
-        return int(passed[0]) if len(passed) else None
-
-    return warns_at
-
-
-def rule_score(rule: Rule) -> Callable[[Run], np.ndarray]:
-    """The score of a rule at every probe."""
-
-    def score(run: Run) -> np.ndarray:
-        parts = [
-            term.weight * np.tanh((run.signals[term.reading, term.shape] - term.centre) / term.scale)
-            for term in rule.terms
-        ]
-        return rule.bias + np.sum(parts, axis=0)
-
-    return score
+DETECTORS = (
+    Detector("foldmon, training loss logged", trees(FOLDING + OUTPUTS + LOSS), "training loss"),
+    Detector("foldmon, nothing logged", trees(FOLDING + OUTPUTS)),
+    Detector("the same without folding", trees(OUTPUTS + LOSS), "training loss"),
+    Detector("the same without folding, nothing logged", trees(OUTPUTS)),
+    Detector("folding alone, all its readings", trees(ALL_FOLDING)),
+    Detector("best single signal of folding and classes", best_single((*ALL_FOLDING, "classes"))),
+    Detector("best single signal of predictions", best_single(OUTPUTS)),
+    Detector("best single signal of all", best_single(FOLDING + OUTPUTS + LOSS), "training loss"),
+    Detector("best held-out against training pairs", best_single(_GAPS), "training inputs"),
+    Detector("training loss alone", best_single(("loss",)), "training loss"),
+    Detector("rule: level of phi", single(("phi", "recent"))),
+    Detector("rule: drop of phi", single(("phi", "fall"))),
+    Detector("rule: depth trend lost", single(("profile", "fall"))),
+    Detector("growth of phi past its plateau", single(("phi", "rise"))),
+    Detector("upturn of class changes", single(("changes", "rise"))),
+    Detector("growth of the weights' norm", single(("weights", "since_early"))),
+    Detector("labels of the probes' own inputs", single(("labelled", "rise")), "validation labels"),
+)
 
 
-def candidates(tuner: Tuner) -> list[Candidate]:
-    """All detectors, those with weights and marks tuned on the tuner's runs."""
-    rules = {
-        "foldmon, training loss logged": (FOLDING + OUTPUTS + LOSS, "training loss"),
-        "foldmon, nothing logged": (FOLDING + OUTPUTS, ""),
-        "the same without the outputs' certainty": (FOLDING, ""),
-        "the same of the training loss and certainty alone": (OUTPUTS + LOSS, "training loss"),
-    }
-    rows = [
-        Candidate(name, above(rule_score(rule := tuner.rule(keys)), rule.warn), needs)
-        for name, (keys, needs) in rules.items()
-    ]
-    keys = list(tuner.ranges)
-    groups = {
-        "best single signal of folding and classes": (list(FOLDING), ""),
-        "best single signal of all": (list(FOLDING + OUTPUTS + LOSS), "training loss"),
-        "best held-out against training pairs": (
-            [k for k in keys if k[0].startswith("gap ")],
-            "training inputs",
-        ),
-        "training loss alone": ([key for key in keys if key[0] == "loss"], "training loss"),
-    }
-    for name, (group, needs) in groups.items():
-        key, sign = _best(tuner, group)
-        rows.append(_single(tuner, name, key, sign, needs))
-    rows += [_single(tuner, name, key, sign) for name, (key, sign) in _LITERATURE.items()]
-    return rows + [
-        Candidate(
+@dataclass(frozen=True)
+class Verdicts:
+    """When a detector warned in each run.
+
+    Attributes:
+        name: of the detector.
+        needs: what it needs beside unlabelled held-out inputs.
+        warned: probe of the first warning in each run, or None.
+    """
+
+    name: str
+    needs: str
+    warned: list[int | None]
+
+
+def family_left_out(runs: Sequence[Run]) -> list[Verdicts]:
+    """Verdicts on each family of data, by detectors that learned from the others.
+
+    A family's mark is set on the other families' scores, each by a detector that had not seen that family.
+    """
+    verdicts = []
+    for detector in DETECTORS:
+        scores = cross_scores(detector.fit, runs)
+        marks = {}
+        for family in {run.family for run in runs}:
+            others = [place for place, run in enumerate(runs) if run.family != family]
+            marks[family] = mark([scores[place] for place in others], [runs[place] for place in others])
+        warned = [_first(score, marks[run.family]) for score, run in zip(scores, runs, strict=True)]
+        verdicts.append(Verdicts(detector.name, detector.needs, warned))
+    return verdicts + _early_stopping(runs)
+
+
+def held_apart(tuned_on: Sequence[Run], runs: Sequence[Run]) -> list[Verdicts]:
+    """Verdicts on runs by detectors and marks that were tuned on others."""
+    verdicts = []
+    for detector in DETECTORS:
+        at = mark(cross_scores(detector.fit, tuned_on), tuned_on)
+        score = detector.fit(tuned_on)
+        verdicts.append(
+            Verdicts(detector.name, detector.needs, [_first(held(score(run)), at) for run in runs])
+        )
+    return verdicts + _early_stopping(runs)
+
+
+def _first(scores: np.ndarray, at: float) -> int | None:
+    passed = np.flatnonzero(scores > at)
+    return int(passed[0]) if len(passed) else None
+
+
+def _early_stopping(runs: Sequence[Run]) -> list[Verdicts]:
+    return [
+        Verdicts(
             f"early stopping, patience {patience}",
-            lambda run, p=patience: run.outcome.stops[p],
             "validation labels",
+            [run.outcome.stops[patience] for run in runs],
         )
         for patience in (5, 10)
     ]
-
-
-def _best(tuner: Tuner, keys: list[Key]) -> tuple[Key, int]:
-    def quality(choice: tuple[Key, int]) -> float:
-        key, sign = choice
-        return tuner.quality([held(sign * run.signals[key]) for run in tuner.runs])
-
-    return max(((key, sign) for key in keys for sign in (1, -1)), key=quality)
-
-
-def _single(tuner: Tuner, name: str, key: Key, sign: int, needs: str = "") -> Candidate:
-    def score(run: Run) -> np.ndarray:
-        return sign * run.signals[key]
-
-    return Candidate(name, above(score, tuner.mark([held(score(run)) for run in tuner.runs])), needs)

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from foldmon.warning.consensus import Consensus
 from foldmon.warning.detector import HOLD, WARM_UP
+from foldmon.warning.forest import Key
 from foldmon.warning.history import filled
 from foldmon.warning.readings import LAYER, read
-from foldmon.warning.signals import SHAPES
-from foldmon.warning.votes import Votes
+from foldmon.warning.signals import SHAPES, signals
 from tests.benchmarks.warnings.truth import Outcome, column, outcome
 
-_PAIRED = ("phi", "crossings", "changes", "elsewhere")
-Key = tuple[str, str]
+_PAIRED = ("phi", "crossings", "changes", "elsewhere", "doubt")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A stored run, reduced to signals.
 
@@ -26,7 +26,8 @@ class Run:
         spec: what was trained.
         outcome: what became of it.
         signals: (reading, shape) to a value at each probe. Readings that start with "gap " are held-out
-            minus training pairs; "weights" is the log norm of the weights.
+            minus training pairs; "weights" is the log norm of the weights; "labelled" the log loss of the
+            probes' own held-out inputs.
     """
 
     spec: dict[str, Any]
@@ -37,29 +38,38 @@ class Run:
     def probes(self) -> int:
         return len(next(iter(self.signals.values())))
 
+    @property
+    def family(self) -> str:
+        return str(self.spec["data"])
+
 
 def as_run(stored: dict[str, Any]) -> Run:
     """Signals and outcome of a line of the store."""
-    votes = Votes()
+    columns = _columns(stored)
+    courses = np.stack([filled(np.array(values)) for values in columns.values()], axis=1)
+    found = np.stack([signals(courses[: end + 1]) for end in range(len(courses))])
+    by_key = {
+        (name, shape): found[:, place, number].astype(np.float32)
+        for place, name in enumerate(columns)
+        for number, shape in enumerate(SHAPES)
+    }
+    return Run(stored["spec"], outcome(stored), by_key)
+
+
+def _columns(stored: dict[str, Any]) -> dict[str, list[float]]:
+    """Readings by name, a value a probe."""
+    consensus = Consensus()
     columns: dict[str, list[float]] = {}
-    for record, seen, weights in zip(
-        stored["records"], stored["training_records"], column(stored, "weight_norm"), strict=True
-    ):
-        readings = read(record) | votes.read(record)
+    for record, seen in zip(stored["records"], stored["training_records"], strict=True):
+        readings = read(record) | consensus.read(record)
         on_training = read(seen)
         readings |= {f"gap {name}": readings[name] - on_training[name] for name in _PAIRED}
-        readings["weights"] = float(np.log(weights))
         for name, value in readings.items():
             if not name.startswith(LAYER):
                 columns.setdefault(name, []).append(value)
-    signals = {(name, shape): _course(values, shape) for name, values in columns.items() for shape in SHAPES}
-    return Run(stored["spec"], outcome(stored), signals)
-
-
-def _course(values: list[float], shape: str) -> np.ndarray:
-    """A shape at every probe, from what was known by then."""
-    known = np.array(values)
-    return np.array([SHAPES[shape](filled(known[: end + 1])) for end in range(len(known))])
+    columns["weights"] = np.log(column(stored, "weight_norm")).tolist()
+    columns["labelled"] = np.log(np.array(column(stored, "ends_loss")) + 0.02).tolist()
+    return columns
 
 
 def held(scores: np.ndarray) -> np.ndarray:

@@ -8,11 +8,23 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-DEVELOPMENT = {"digits": ("deep", "narrow", "cnn"), "blobs": ("deep", "narrow"), "wine": ("deep", "narrow")}
+DEVELOPMENT = {
+    "digits": ("deep", "narrow", "cnn"),
+    "blobs": ("deep", "narrow", "wide"),
+    "wine": ("deep", "narrow", "wide"),
+    "cancer": ("deep", "narrow", "wide"),
+    "spirals": ("deep", "wide"),
+    "text": ("narrow", "wide"),
+    "shapes": ("deep", "wide", "cnn"),
+    "shells": ("deep", "narrow", "wide"),
+    "columns": ("deep", "narrow", "wide"),
+}
 HELD_APART = {
-    "cancer": ("wide", "residual", "transformer"),
-    "spirals": ("wide", "residual"),
-    "text": ("transformer", "wide"),
+    "patches": ("residual", "resnet"),
+    "diabetes": ("residual", "gated", "transformer"),
+    "tones": ("residual", "gated", "transformer"),
+    "teacher": ("residual", "gated", "transformer"),
+    "brackets": ("gated", "transformer"),
 }
 CONDITIONS = (
     "healthy",

@@ -19,19 +19,22 @@ _SHAPES = {"narrow": (24, 3), "deep": (72, 6), "wide": (320, 3)}
 
 
 def build(architecture: str, activation: str, dropout: float, data: Data) -> nn.Module:
-    """A network for the task: "narrow", "deep", "wide", "residual", "cnn" or "transformer"."""
+    """A network for the task, of one of the architectures that the grid names."""
     act = ACTIVATIONS[activation]
     tokens = not data.x.is_floating_point()
     if architecture == "transformer":
         return Transformer(data, act, dropout)
     if architecture == "cnn":
         return _cnn(data.classes, act, dropout)
+    if architecture == "resnet":
+        return _resnet(data.classes, act, dropout)
     width = WINDOW * 8 if tokens else data.x.shape[1]
-    body = (
-        _residual(width, data.classes, act, dropout)
-        if architecture == "residual"
-        else _mlp(width, data.classes, *_SHAPES[architecture], act, dropout)
-    )
+    if architecture == "residual":
+        body = _residual(width, data.classes, act, dropout)
+    elif architecture == "gated":
+        body = _gated(width, data.classes, act, dropout)
+    else:
+        body = _mlp(width, data.classes, *_SHAPES[architecture], act, dropout)
     return nn.Sequential(nn.Embedding(LETTERS, 8), nn.Flatten(), body) if tokens else body
 
 
@@ -69,6 +72,52 @@ def _residual(inputs: int, classes: int, act: Callable[[], nn.Module], dropout: 
         for _ in range(3)
     ]
     return nn.Sequential(nn.Linear(inputs, width), *blocks, nn.LayerNorm(width), nn.Linear(width, classes))
+
+
+class Gate(nn.Module):
+    """Half of the units, each times the activation of one of the other half."""
+
+    def __init__(self, act: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.act = act()
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = x.chunk(2, dim=-1)
+        gated: Tensor = value * self.act(gate)
+        return gated
+
+
+def _gated(inputs: int, classes: int, act: Callable[[], nn.Module], dropout: float) -> nn.Module:
+    layers: list[nn.Module] = []
+    for _ in range(3):
+        layers += [nn.Linear(inputs, 128), Gate(act), nn.LayerNorm(64), nn.Dropout(dropout)]
+        inputs = 64
+    return nn.Sequential(*layers, nn.Linear(inputs, classes))
+
+
+def _resnet(classes: int, act: Callable[[], nn.Module], dropout: float) -> nn.Module:
+    def block() -> nn.Module:
+        return Skip(
+            nn.Conv2d(16, 16, 3, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+            act(),
+            nn.Conv2d(16, 16, 3, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+        )
+
+    return nn.Sequential(
+        nn.Unflatten(1, (3, 8, 8)),
+        nn.Conv2d(3, 16, 3, padding=1),
+        act(),
+        block(),
+        act(),
+        nn.AvgPool2d(2),
+        block(),
+        act(),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(16 * 16, classes),
+    )
 
 
 def _cnn(classes: int, act: Callable[[], nn.Module], dropout: float) -> nn.Module:

@@ -8,8 +8,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from tests.benchmarks.warnings.detectors import Verdicts
 from tests.benchmarks.warnings.features import Run
-from tests.benchmarks.warnings.table import Verdicts
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

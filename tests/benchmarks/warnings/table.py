@@ -3,42 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from tests.benchmarks.warnings.detectors import candidates
+from tests.benchmarks.warnings.detectors import Verdicts
 from tests.benchmarks.warnings.features import Run
-from tests.benchmarks.warnings.tuning import Tuner
 
 _RESAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """When a detector warned in each run.
-
-    Attributes:
-        name: of the detector.
-        needs: what it needs beside unlabelled held-out inputs.
-        warned: probe of the first warning in each run, or None.
-    """
-
-    name: str
-    needs: str
-    warned: list[int | None]
-
-
-def judge(folds: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> tuple[list[Verdicts], list[Run]]:
-    """Verdicts of all detectors on the second runs of each fold, tuned on its first ones."""
-    verdicts: dict[str, Verdicts] = {}
-    judged: list[Run] = []
-    for tuning, runs in folds:
-        judged += runs
-        for candidate in candidates(Tuner(tuning)):
-            verdict = verdicts.setdefault(candidate.name, Verdicts(candidate.name, candidate.needs, []))
-            verdict.warned.extend(candidate.warns_at(run) for run in runs)
-    return list(verdicts.values()), judged
 
 
 def summary(verdicts: Sequence[Verdicts], runs: Sequence[Run]) -> str:
@@ -63,7 +34,7 @@ def _row(verdict: Verdicts, runs: Sequence[Run]) -> list[str]:
     over = [runs[i].outcome.stops[5] - warned[i] for i in caught if runs[i].outcome.stops[5] is not None]
     return [
         verdict.name,
-        verdict.needs or "nothing",
+        verdict.needs,
         *(share(hit[kinds == kind]) for kind in ("clear", "slight", "healthy")),
         share(before),
         share(first[5]),

@@ -1,146 +1,150 @@
-"""Weights and thresholds of the rules, fitted on some of the runs alone.
+"""Forests and marks, tuned on some of the runs alone.
 
-The signals are a fixed list. Weights are those of a ridge logistic regression over probes: 1 from shortly
-before the onset of a clear degradation, 0 in healthy runs. The mark is set on scores of runs whose data set
-the weights had not seen, so that no more than 5% of the healthy ones pass it.
+The readings are a fixed list, and a forest sees every shape of each. It learns to part probes: 1 from shortly
+before the onset of a clear degradation on, 0 in healthy runs. The mark is set on scores of runs whose family
+of data the forest had not seen, so that no more than 5% of the healthy ones pass it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier
 
 from foldmon.warning.detector import WARM_UP
-from foldmon.warning.rule import Rule, Term
-from tests.benchmarks.warnings.features import Key, Run, held
+from foldmon.warning.forest import Forest, Key, Tree
+from foldmon.warning.signals import SHAPES
+from tests.benchmarks.warnings.features import Run, held
 
 FALSE_ALARMS = 0.05
-_AHEAD, _STRIDE = 6, 2
-_RIDGE = 5.0
+_AHEAD, _STRIDE = 3, 2
 
+Score = Callable[[Run], np.ndarray]
+"""The score of a run at every probe."""
+Fit = Callable[[Sequence[Run]], Score]
+"""Learns a score from runs."""
 
-def _keys(**shapes: str) -> tuple[Key, ...]:
-    return tuple((reading, shape) for reading, names in shapes.items() for shape in names.split())
-
-
-FOLDING = _keys(
-    classes="trend slope",
-    changes="slope rise since_early fall",
-    elsewhere="since_early",
-    phi="rise since_early slope",
-    profile="slope",
-    crossings="since_early slope",
-    reach="trend since_early",
-    within_between="rise trend",
-    churn="recent trend fall",
-    turned="trend recent",
-    split="trend",
-    dead="since_early",
+FOLDING = ("phi", "crossings", "changes", "elsewhere")
+"""Readings of folding."""
+ALL_FOLDING = (
+    *FOLDING,
+    "tail",
+    "reach",
+    "profile",
+    "order",
+    "last_layer",
+    "within_between",
+    "dead",
+    "saturated",
 )
-"""Signals of folding and of the predicted classes."""
-OUTPUTS = _keys(
-    surprise="rise trend recent",
-    turned_surely="recent",
-    unsure="slope recent since_early fall",
-    doubt="slope recent fall",
-)
-"""Signals of how certain the predictions are."""
-LOSS = _keys(doubt_over_loss="recent since_early rise slope", loss="recent slope since_early fall")
-"""Signals that need the training loss."""
+OUTPUTS = (
+    "classes", "unsure", "entropy", "doubt", "margin", "low_margins", "margin_5", "margin_10", "margin_25",
+    "churn", "churn_cost", "turned", "turned_margin", "split", "consensus_doubt", "consensus_gap",
+    "surprise", "surprise_soft", "divergence",
+)  # fmt: skip
+"""Readings of the predictions of held-out inputs."""
+LOSS = ("loss", "loss_itself", "doubt_over_loss", "doubt_less_loss")
+"""Readings that need the training loss."""
 
 
-class Tuner:
-    """Tunes rules on the given runs."""
+def trees(readings: Sequence[str]) -> Fit:
+    """A forest over every shape of these readings."""
 
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self.runs = list(runs)
-        self.degraded = np.array([run.outcome.kind != "healthy" for run in runs])
-        self.clear = np.array([run.outcome.kind == "clear" for run in runs])
-        self.sets = np.array([run.spec["data"] for run in runs])
-        self.ranges = {key: self._range(key) for key in runs[0].signals}
-        self.scaled = {key: [self._squashed(run, key) for run in runs] for key in self.ranges}
+    def fit(runs: Sequence[Run]) -> Score:
+        grown = grow(readings, runs)
+        return lambda run: np.asarray(grown.predict_proba(inputs(readings, run))[:, 1])
 
-    def _range(self, key: Key) -> tuple[float, float]:
-        values = np.concatenate([run.signals[key][WARM_UP:] for run in self.runs])
-        low, middle, high = np.quantile(values, (0.1, 0.5, 0.9))
-        return float(middle), max(float(high - low), 1e-6)
-
-    def _squashed(self, run: Run, key: Key) -> np.ndarray:
-        centre, scale = self.ranges[key]
-        return np.tanh((run.signals[key] - centre) / scale)
-
-    def rule(self, keys: Sequence[Key]) -> Rule:
-        """The rule over these signals."""
-        bias, *weights = self._fit(keys, np.ones(len(self.runs), dtype=bool)).tolist()
-        scores = self._cross_scores(keys)
-        warn = self.mark(scores)
-        highest = max(score.max() for score, bad in zip(scores, self.degraded, strict=True) if not bad)
-        terms = tuple(
-            Term(*key, *(round(value, 6) for value in (*self.ranges[key], weight)))
-            for key, weight in zip(keys, weights, strict=True)
-        )
-        return Rule(terms, round(bias, 6), warn, max(warn, float(highest)) + 0.5, warn - 1.0)
-
-    def mark(self, scores: Sequence[np.ndarray]) -> float:
-        """The lowest mark that no more than 5% of the healthy runs pass."""
-        healthy = [score.max() for score, bad in zip(scores, self.degraded, strict=True) if not bad]
-        return float(np.quantile(healthy, 1 - FALSE_ALARMS, method="higher"))
-
-    def quality(self, scores: Sequence[np.ndarray]) -> float:
-        """How well the runs' highest scores part clear degradation from health: area under the curve,
-        over all and within each data set, and recall at 5, 10 and 20% false alarms."""
-        highest = np.array([score.max() for score in scores])
-        used = self.clear | ~self.degraded
-        within = [
-            _area(highest[rows], self.clear[rows])
-            for rows in (used & (self.sets == name) for name in np.unique(self.sets))
-            if len(np.unique(self.clear[rows])) == 2
-        ]
-        marks = [np.quantile(highest[~self.degraded], 1 - share) for share in (0.05, 0.1, 0.2)]
-        recall = np.mean([(highest[self.clear] > mark).mean() for mark in marks])
-        whole = _area(highest[used], self.clear[used])
-        return float(0.4 * whole + 0.2 * np.mean(within) + 0.4 * recall)
-
-    def _cross_scores(self, keys: Sequence[Key]) -> list[np.ndarray]:
-        """Scores of every run under weights fitted on the other data sets."""
-        scores: list[np.ndarray] = [np.empty(0)] * len(self.runs)
-        for name in np.unique(self.sets):
-            found = self._fit(keys, self.sets != name)
-            for place in np.flatnonzero(self.sets == name):
-                scores[place] = held(self._inputs(keys, place) @ found[1:] + found[0])
-        return scores
-
-    def _inputs(self, keys: Sequence[Key], place: int) -> np.ndarray:
-        return np.stack([self.scaled[key][place] for key in keys], axis=1)
-
-    def _fit(self, keys: Sequence[Key], among: np.ndarray) -> np.ndarray:
-        """Bias and weights fitted on some of the runs, each run counting the same."""
-        inputs, targets, weights = [], [], []
-        for place in np.flatnonzero(among & (self.clear | ~self.degraded)):
-            onset = self.runs[place].outcome.onset
-            first = WARM_UP if onset is None else max(WARM_UP, onset - _AHEAD)
-            rows = np.arange(first, self.runs[place].probes, _STRIDE)
-            inputs.append(self._inputs(keys, place)[rows])
-            targets += [float(onset is not None)] * len(rows)
-            weights += [1 / max(len(rows), 1)] * len(rows)
-        return _logistic(np.concatenate(inputs), np.array(targets), np.array(weights))
+    return fit
 
 
-def _logistic(inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Bias and weights that maximize the likelihood less the ridge, by Newton's method."""
-    columns = np.column_stack([np.ones(len(inputs)), inputs])
-    penalty = np.diag([1e-6] + [_RIDGE] * inputs.shape[1])
-    found = np.zeros(columns.shape[1])
-    for _ in range(8):
-        share = 1 / (1 + np.exp(-columns @ found))
-        gradient = columns.T @ (weights * (targets - share)) - penalty @ found
-        curvature = (columns * (weights * share * (1 - share))[:, None]).T @ columns + penalty
-        found = found + np.linalg.solve(curvature, gradient)
-    return found
+def inputs(readings: Sequence[str], run: Run) -> np.ndarray:
+    """Shape (probes, signals)."""
+    return np.stack([run.signals[name, shape] for name in readings for shape in SHAPES], axis=1)
 
 
-def _area(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the curve: how often a positive's score is above a negative's, ties for half."""
-    highs, lows = scores[positive][:, None], scores[~positive][None, :]
-    return float(((highs > lows) + 0.5 * (highs == lows)).mean())
+def grow(readings: Sequence[str], runs: Sequence[Run]) -> ExtraTreesClassifier:
+    """Trees fitted on the runs, each run counting the same."""
+    rows, targets, weights = [], [], []
+    for run in runs:
+        if run.outcome.kind == "slight":
+            continue
+        onset = run.outcome.onset
+        chosen = np.arange(WARM_UP if onset is None else max(WARM_UP, onset - _AHEAD), run.probes, _STRIDE)
+        rows.append(inputs(readings, run)[chosen])
+        targets += [onset is not None] * len(chosen)
+        weights += [1 / max(len(chosen), 1)] * len(chosen)
+    grown = ExtraTreesClassifier(60, max_depth=7, min_samples_leaf=20, max_features=0.25, random_state=0)
+    return grown.fit(np.concatenate(rows), targets, sample_weight=np.array(weights))
+
+
+def forest(readings: Sequence[str], runs: Sequence[Run]) -> Forest:
+    """The forest that foldmon ships, with its marks."""
+    scores = cross_scores(trees(readings), runs)
+    warn = mark(scores, runs)
+    highest = max(
+        score.max() for score, run in zip(scores, runs, strict=True) if run.outcome.kind == "healthy"
+    )
+    grown = tuple(as_tree(member.tree_) for member in grow(readings, runs).estimators_)
+    severe = max(warn, float(highest))
+    return Forest(tuple(readings), grown, round(warn, 4), round(severe + 0.01, 4), round(0.8 * warn, 4))
+
+
+def as_tree(grown: Any) -> Tree:
+    """One of the library's trees as foldmon keeps it."""
+    shares = grown.value[:, 0]
+    leaf = grown.children_left < 0
+    return Tree(
+        np.where(leaf, -1, grown.feature).tolist(),
+        [float(f"{cut:.5g}") for cut in np.where(leaf, 0.0, grown.threshold)],
+        np.where(leaf, 0, grown.children_left).tolist(),
+        np.where(leaf, 0, grown.children_right).tolist(),
+        (shares[:, 1] / shares.sum(1)).round(4).tolist(),
+    )
+
+
+def cross_scores(fit: Fit, runs: Sequence[Run]) -> list[np.ndarray]:
+    """Scores of every run, held for three probes, as learned from the other families of data."""
+    scores: list[np.ndarray] = [np.empty(0)] * len(runs)
+    for family in sorted({run.family for run in runs}):
+        score = fit([run for run in runs if run.family != family])
+        for place, run in enumerate(runs):
+            if run.family == family:
+                scores[place] = held(score(run))
+    return scores
+
+
+def mark(scores: Sequence[np.ndarray], runs: Sequence[Run]) -> float:
+    """The lowest mark that no more than 5% of the healthy runs pass."""
+    healthy = [s.max() for s, run in zip(scores, runs, strict=True) if run.outcome.kind == "healthy"]
+    return float(np.quantile(healthy, 1 - FALSE_ALARMS, method="higher"))
+
+
+def single(key: Key, sign: int = 1) -> Fit:
+    """One signal as it is."""
+    return lambda _: lambda run: sign * run.signals[key]
+
+
+def best_single(readings: Sequence[str]) -> Fit:
+    """The one signal that parts clearly degraded runs best from healthy ones."""
+
+    def fit(runs: Sequence[Run]) -> Score:
+        choices = [((name, shape), sign) for name in readings for shape in SHAPES for sign in (1, -1)]
+        return single(*max(choices, key=lambda choice: _quality(*choice, runs)))(runs)
+
+    return fit
+
+
+def _quality(key: Key, sign: int, runs: Sequence[Run]) -> float:
+    """Recall at 5, 10 and 20% false alarms, on average."""
+    highest = np.array([_highest(run, key, sign) for run in runs])
+    kinds = np.array([run.outcome.kind for run in runs])
+    marks = [np.quantile(highest[kinds == "healthy"], 1 - share) for share in (0.05, 0.1, 0.2)]
+    return float(np.mean([(highest[kinds == "clear"] > at).mean() for at in marks]))
+
+
+@cache
+def _highest(run: Run, key: Key, sign: int) -> float:
+    return float(held(sign * run.signals[key]).max())
