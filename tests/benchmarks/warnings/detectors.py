@@ -57,6 +57,7 @@ DETECTORS = (
     Detector("upturn of class changes", single(("changes", "rise"))),
     Detector("growth of the weights' norm", single(("weights", "since_early"))),
     Detector("labels of the probes' own inputs", single(("labelled", "rise")), "validation labels"),
+    Detector("all validation labels", single(("all labelled", "rise")), "validation labels"),
 )
 
 

@@ -27,7 +27,7 @@ class Run:
         outcome: what became of it.
         signals: (reading, shape) to a value at each probe. Readings that start with "gap " are held-out
             minus training pairs; "weights" is the log norm of the weights; "labelled" the log loss of the
-            probes' own held-out inputs.
+            probes' own held-out inputs, "all labelled" of the whole validation set.
     """
 
     spec: dict[str, Any]
@@ -68,7 +68,8 @@ def _columns(stored: dict[str, Any]) -> dict[str, list[float]]:
             if not name.startswith(LAYER):
                 columns.setdefault(name, []).append(value)
     columns["weights"] = np.log(column(stored, "weight_norm")).tolist()
-    columns["labelled"] = np.log(np.array(column(stored, "ends_loss")) + 0.02).tolist()
+    for name, loss in (("labelled", "ends_loss"), ("all labelled", "loss")):
+        columns[name] = np.log(np.array(column(stored, loss)) + 0.02).tolist()
     return columns
 
 
