@@ -73,11 +73,9 @@ class ExactWalk(Walk):
         if level == self.levels.last:
             self.release(segments[:, 1:])
             return
-        # A selection's segments come back until both ends of each select the same index.
-        next_level = level if rule.select is not None else level + 1
         whole, cut, new, t = self._cuts(segments, found, t)
         self._wait(level + 1, segments[whole])
-        self._wait(next_level, self._split(segments[cut], new, t))
+        self._wait(level + 1, self._split(segments[cut], new, t))
 
     def _positions(self, segments: Ints, found: Crossings) -> Floats:
         left, right = self.levels.t[segments[found.segment, 1]], self.levels.t[segments[found.segment, 2]]

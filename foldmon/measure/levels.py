@@ -18,6 +18,7 @@ from foldmon.measure.activations import Reading, Thresholds
 from foldmon.measure.linear import Bend, Shape, bend_of_call, shape_of_call, shape_of_site
 from foldmon.measure.prober import Prober
 from foldmon.measure.statistics import Floats, Ints
+from foldmon.measure.switches import switches
 from foldmon.measure.units import UnitCounts
 
 
@@ -173,7 +174,9 @@ class Levels:
         level = self.levels[place]
         a, b = self._at(place, left), self._at(place, right)
         if level.select is not None:
-            return self._switches(level, a, b)
+            segment, at = switches(level.select, a, b, level.shape)
+            nothing = np.zeros_like(segment)
+            return Crossings(segment, nothing, at, nothing)
         noise = self._noise(place, path, a, b, self.t[right] - self.t[left], quantum)
         found = []
         for cut in level.thresholds or ():
@@ -197,24 +200,6 @@ class Levels:
         scale = torch.maximum(a.abs().amax(1), b.abs().amax(1))
         moved = torch.from_numpy(4 * quantum * steepest[path]).to(a.device, a.dtype)
         return (moved + 16 * torch.finfo(a.dtype).eps * scale)[:, None]
-
-    def _switches(self, level: Level, a: Tensor, b: Tensor) -> Crossings:
-        """Where the selected index changes, were there only the two indices of the ends."""
-        if level.select is None:
-            raise TypeError("the level selects nothing")
-        whole = (level.shape[0], -1) if len(level.shape) > 1 else (1, -1)
-        first, second = (
-            level.select(v.reshape(-1, *level.shape)).reshape(len(v), whole[0], -1) for v in (a, b)
-        )
-        where = torch.nonzero(first != second, as_tuple=True)
-        start, end = (v.reshape(len(v), *whole) for v in (a, b))
-        i, j = first[where], second[where]
-        lead = start[where[0], where[1], i].double() - start[where[0], where[1], j].double()
-        lag = end[where[0], where[1], j].double() - end[where[0], where[1], i].double()
-        share = (lead / (lead + lag)).cpu().numpy()
-        finite = np.isfinite(share)
-        segment = where[0].cpu().numpy()[finite]
-        return Crossings(segment, np.zeros_like(segment), share[finite], np.zeros_like(segment))
 
     def bent(self, place: int, left: Ints, middle: Ints, right: Ints, tolerance: float) -> Any:
         """Whether a level's values at ``middle`` leave the straight line between the ends; shape (S,)."""

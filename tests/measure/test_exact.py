@@ -157,6 +157,25 @@ def test_cnn_with_pooling(pool: nn.Module, after: int) -> None:
     assert assert_equals_dense(model, (1, 6, 6), sites_of(model, nn.ReLU)).exact
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_max_pooling_costs_one_evaluation_a_kink(dtype: torch.dtype) -> None:
+    """Breakpoints of all layers but the last, where the pooled index switches being one too."""
+    torch.manual_seed(3)
+    model = with_running_statistics(cnn(nn.MaxPool2d(2), 3)).double().eval()
+    x1, x2 = torch.randn(2, 4, 1, 6, 6, dtype=torch.float64)
+    report = report_of(model, x1, x2, dtype=dtype)
+    t = torch.linspace(0, 1, 40_001, dtype=torch.float64).reshape(-1, 1, 1, 1)
+    kinks = 0
+    with torch.no_grad():
+        for a, b in zip(x1, x2, strict=True):
+            value, index = F.max_pool2d(model[:3](torch.lerp(a, b, t)), 2, return_indices=True)
+            positive = (value[1:] > 0) & (value[:-1] > 0)  # the others are where a unit leaves 0
+            kinks += int(((index[1:] != index[:-1]) & positive).sum())
+    assert kinks > 20
+    assert report.exact
+    assert report.evaluations <= 1.05 * (report.r2[:, :-1].sum() + kinks) + 2 * 4
+
+
 class Bending(nn.Module):
     """ReLU layers with functions between them that bend without being activations."""
 
