@@ -13,7 +13,7 @@ import torch
 
 from foldmon.measure import continuous
 from foldmon.measure.events import Events, distances
-from foldmon.measure.exact import ExactWalk
+from foldmon.measure.exact import CurvedPath, ExactWalk
 from foldmon.measure.levels import Levels
 from foldmon.measure.linear import Shape
 from foldmon.measure.nested import FEWEST_POINTS, NestedSamples
@@ -167,7 +167,10 @@ class _Search:
         if not self._may_afford(levels, trial, a_path):
             return None
         walk = ExactWalk(levels, self.prober.evaluations + a_path * len(trial))
-        walk.run_all(trial)
+        try:
+            walk.run_all(trial)
+        except CurvedPath:
+            return None
         if walk.unfinished:
             return None
         return _Exact(walk, trial, self.chosen, len(self.pairs), self.budget)
@@ -242,13 +245,13 @@ def interval_width(chi: Floats) -> float:
 
 
 def next_block(used: int, width: float, tolerance: float) -> int:
-    """Pairs to add before looking again: most of those that the width, falling as their root, asks for.
+    """Pairs to add before looking again: a tenth more than the width, which falls as their root, asks for.
 
-    Few looks leave little room for stopping at an interval that is narrow by chance.
+    The fewer looks, the less an interval that is narrow by chance decides when to stop.
     """
     if not np.isfinite(width):
         return BLOCK
-    return max(BLOCK, int(0.75 * used * ((width / tolerance) ** 2 - 1)))
+    return max(BLOCK, math.ceil(used * (1.1 * (width / tolerance) ** 2 - 1)))
 
 
 def _report_of(samples: NestedSamples, pairs: Pairs, paths: Ints, seconds: float) -> FoldingReport:

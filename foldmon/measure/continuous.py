@@ -64,6 +64,7 @@ def measure_exact(
                 # Under a bound a few paths at a time come to their end, instead of all coming half-way.
                 walk.run_all(paths, at_once=None if max_evaluations is None else max(1, len(paths) // 8))
             except CurvedPath:
+                levels.restart()
                 walk = AdaptiveWalk(levels, max_evaluations)
                 walk.run_all(paths)
     except NotTraceable as error:

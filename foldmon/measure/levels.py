@@ -128,6 +128,11 @@ class Levels:
         """Give up one use of each row."""
         np.subtract.at(self._uses, rows, 1)
 
+    def restart(self) -> None:
+        """Give up all rows, and what was learnt of the paths' slopes."""
+        self._uses[:] = 0
+        self._steepest.clear()
+
     def _take(self, count: int) -> Ints:
         free = np.flatnonzero(self._uses == 0)
         if len(free) < count:
@@ -146,6 +151,7 @@ class Levels:
         )
         if seen.place != len(self.levels) or seen.sites != len(self.prober.sites):
             raise NotTraceable("its activation layers do not run in the same order in every pass")
+        self.judge([(Shape.CURVED, f"the TorchScript module {name}") for name in self.prober.scripted])
         if classes is None:
             self.classes = None
         elif self.classes is not None:
@@ -201,13 +207,33 @@ class Levels:
         moved = torch.from_numpy(4 * quantum * steepest[path]).to(a.device, a.dtype)
         return (moved + 16 * torch.finfo(a.dtype).eps * scale)[:, None]
 
-    def bent(self, place: int, left: Ints, middle: Ints, right: Ints, tolerance: float) -> Any:
-        """Whether a level's values at ``middle`` leave the straight line between the ends; shape (S,)."""
+    def bends(self, place: int, left: Ints, middle: Ints, right: Ints) -> Floats:
+        """How far a level's values at ``middle`` leave the straight line between the ends; shape (S,).
+
+        Relative to the largest value at the ends.
+        """
         a, m, b = (self._at(place, rows) for rows in (left, middle, right))
         share = (self.t[middle] - self.t[left]) / (self.t[right] - self.t[left])
         line = torch.lerp(a, b, torch.from_numpy(share).to(a.device, a.dtype)[:, None])
-        scale = torch.maximum(a.abs().amax(1), b.abs().amax(1))
-        return ((m - line).abs().amax(1) > tolerance * scale).cpu().numpy()
+        return self._relative(m - line, a, b)
+
+    def shifts(self, place: int, path: Ints, left: Ints, right: Ints, quantum: float) -> Floats:
+        """What an error ``quantum`` of t may change of a level's values, likewise relative; shape (S,)."""
+        if place not in self._steepest:
+            return np.zeros(len(path))
+        a, b = self._at(place, left), self._at(place, right)
+        return self._relative(torch.from_numpy(quantum * self._steepest[place][path])[:, None], a, b)
+
+    def steps(self, place: int, left: Ints, right: Ints) -> Floats:
+        """How far a level's values at the ends are apart, relative to the largest of them; shape (S,)."""
+        a, b = self._at(place, left), self._at(place, right)
+        return self._relative(b - a, a, b)
+
+    def _relative(self, difference: Tensor, a: Tensor, b: Tensor) -> Floats:
+        scale = torch.maximum(a.abs().amax(1), b.abs().amax(1)).double()
+        size = difference.abs().amax(1).double().to(scale.device)
+        relative: Floats = torch.where(scale > 0, size / scale, size).cpu().numpy()
+        return relative
 
     def surprises(self, left: Ints, middle: Ints, right: Ints) -> Ints:
         """Number of symbols at ``middle``, half-way, that are not those of a straight line; shape (S,)."""
