@@ -25,7 +25,7 @@ _JUMP = 2.0**-12  # of a level's largest value; a step of that size within the l
 _NARROW = 2.0**-8  # of a path: on pieces of this width hidden bends lie alone
 _ENOUGH, _FEW = 64, 4  # pairs of halves that tell a curve from bends, on the way and at the end
 _MAY_CURVE = (0.25, 0.5)  # share of these pairs that bends make look like a curve, at most
-_CHECKED = 0.03  # share of the evaluations that checks for what no hook sees may take
+_CHECKED = 0.04  # share of the evaluations that checks for what no hook sees may take
 _UNSEEN = 8.0  # times rounding that such a check must find
 
 
