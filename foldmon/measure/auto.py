@@ -217,9 +217,11 @@ class _Search:
         """
         while len(used) < len(self.order):
             width = interval_width(method.chi(used))
-            if width <= tolerance:
+            # One standard error of a width above it: else those that are narrow by chance end the search.
+            likely = width * (1 + (2 * len(used)) ** -0.5)
+            if likely <= tolerance:
                 return used, f"phi's interval is {width:.2g} wide, narrower than the tolerance {tolerance:g}"
-            rest = self.order[len(used) : len(used) + next_block(len(used), width, tolerance)]
+            rest = self.order[len(used) : len(used) + next_block(len(used), likely, tolerance)]
             rest = rest[: max(0, int(self.left / method.a_path))]
             done = method.add(rest) if len(rest) else rest
             used = np.concatenate([used, done])
@@ -245,13 +247,13 @@ def interval_width(chi: Floats) -> float:
 
 
 def next_block(used: int, width: float, tolerance: float) -> int:
-    """Pairs to add before looking again: a tenth more than the width, which falls as their root, asks for.
+    """Pairs to add before looking again: most of those that the width, falling as their root, asks for.
 
     The fewer looks, the less an interval that is narrow by chance decides when to stop.
     """
     if not np.isfinite(width):
         return BLOCK
-    return max(BLOCK, math.ceil(used * (1.1 * (width / tolerance) ** 2 - 1)))
+    return max(BLOCK, int(0.75 * used * ((width / tolerance) ** 2 - 1)))
 
 
 def _report_of(samples: NestedSamples, pairs: Pairs, paths: Ints, seconds: float) -> FoldingReport:
