@@ -112,6 +112,20 @@ def test_layers_are_chosen() -> None:
     assert report.r1.shape == (64, 1)
 
 
+class Wave(nn.Module):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return z + 0.05 * torch.sin(7 * z)
+
+
+foldmon.register_activation(Wave, 0.0)
+
+
+def test_a_curve_that_shows_on_the_way_is_sampled() -> None:
+    report = auto(mlp(Wave), pairs(64))
+    assert not report.exact
+    assert any("extrapolated from" in note for note in report.notes)
+
+
 class Fleeting(nn.Module):
     """Its second layer runs for large batches only."""
 
