@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from foldmon.measure.adaptive import AdaptiveWalk
-from foldmon.measure.decision import DecisionFolding, decision_folding
+from foldmon.measure.decision import DecisionFolding, decision_folding, ordered_classes
 from foldmon.measure.events import Events, distances
 from foldmon.measure.exact import CurvedPath, ExactWalk
-from foldmon.measure.levels import Levels, NotTraceable, ordered_classes
+from foldmon.measure.levels import Levels, NotTraceable
 from foldmon.measure.names import choose
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.prober import Prober

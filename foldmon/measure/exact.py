@@ -25,7 +25,7 @@ _JUMP = 2.0**-12  # of a level's largest value; a step of that size within the l
 _NARROW = 2.0**-8  # of a path: on pieces of this width hidden bends lie alone
 _ENOUGH, _FEW = 64, 4  # pairs of halves that tell a curve from bends, on the way and at the end
 _MAY_CURVE = (0.25, 0.5)  # share of these pairs that bends make look like a curve, at most
-_CHECKED = 0.04  # share of the evaluations that checks for what no hook sees may take
+_CHECKED = 0.04  # of the breakpoints' evaluations, what checks for what no hook sees may add
 _UNSEEN = 8.0  # times rounding that such a check must find
 
 
@@ -47,13 +47,14 @@ class ExactWalk(Walk):
         super().__init__(levels, max_evaluations)
         # Segments by level: rows (path, left, right, middle); a middle of -1 is not evaluated.
         self._waiting: dict[int, list[Ints]] = {}
-        self._checked = 0
+        self._ends = self._checked = 0  # evaluations
         # Pairs of halves that both pass for straight, and narrow ones that do not; of these, both curved.
         self._pairs: Ints = np.zeros((2, 2), dtype=np.int64)
 
     def run(self, paths: Ints) -> None:
         """Walk the given paths."""
         ends = [self.levels.evaluate(paths, np.full(len(paths), t), uses=1) for t in (0.0, 1.0)]
+        self._ends += 2 * len(paths)
         if self.levels.shape == Shape.CURVED:
             raise CurvedPath(", ".join(self.levels.curved))
         self._wait(0, np.stack([paths, *ends, np.full(len(paths), -1)], axis=1))
@@ -179,11 +180,12 @@ class ExactWalk(Walk):
         raise CurvedPath(what)
 
     def _check(self, segments: Ints) -> None:
-        """Test the middles of the widest segments, as many as the share of evaluations for it pays.
+        """Test the middles of the widest segments, as many as their share of the evaluations pays.
 
         What runs inside compiled code or operators of other libraries shows in no hook.
         """
-        count = int(_CHECKED * self.levels.prober.evaluations) - self._checked
+        breakpoints = self.levels.prober.evaluations - self._ends
+        count = min(int(_CHECKED * breakpoints) - self._checked, self.left)
         if self.levels.shape != Shape.LINEAR or count < 1:
             return
         width = self.levels.t[segments[:, 2]] - self.levels.t[segments[:, 1]]
