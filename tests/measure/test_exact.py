@@ -241,7 +241,7 @@ class Curve(nn.Module):
 )  # fmt: skip
 def test_what_is_not_linear_in_pieces_is_not_called_exact(bend, dtype: torch.dtype) -> None:
     torch.manual_seed(4)
-    x1, x2 = torch.randn(2, 4, 5, dtype=dtype)
+    x1, x2 = torch.randn(2, 8, 5, dtype=dtype)
     report = report_of(Bending(bend).to(dtype), x1, x2)
     assert not report.exact
     assert "refined adaptively, not exact" in report.notes[-1]
