@@ -28,6 +28,7 @@ BLOCK = 32
 _TRIAL = 2
 _WORTH = 18  # evaluations that an exact path may cost: certainty for about twice the price
 _ENOUGH_FOLDED = 8
+_MOST_POINTS = 1025
 # Share of phi's interval by which the last doubling of points may have moved phi. What extrapolation leaves
 # of that was up to a fifth on the networks of tests/benchmarks/precision.py.
 _MAY_MOVE = 0.6
@@ -192,7 +193,9 @@ class _Search:
         while abs(samples.moved(pilot)) > self._may_move(samples, pilot, tolerance):
             # Pairs come first: their number is what the interval hangs on.
             pairs = self._pairs_wanted(samples, pilot, tolerance)
-            if pairs * (2 * samples.points - 1) > len(pilot) * samples.points + self.left:
+            cost = pairs * (2 * samples.points - 1)
+            if samples.points >= _MOST_POINTS or cost > len(pilot) * samples.points + self.left:
+                self.prober.notes["more points a path would tell more, and are not paid for"] = None
                 break
             samples.double()
         return pilot

@@ -105,6 +105,14 @@ def test_more_points_for_a_narrower_interval() -> None:
     assert f"extrapolated from {points_of_many} points" in many.notes[-2]
 
 
+def test_says_where_the_budget_keeps_it_from_more_points() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*[m for _ in range(6) for m in (nn.Linear(64, 64), nn.ReLU())])
+    poor, rich = (auto(model, pairs(300, width=64), max_evaluations=n) for n in (6 * 300, 10**6))
+    assert any("are not paid for" in note for note in poor.notes)
+    assert not any("are not paid for" in note for note in rich.notes)
+
+
 def test_layers_are_chosen() -> None:
     model, ends = mlp(width=64), pairs(64, width=64)
     report = auto(model, ends, layers=["3"])
