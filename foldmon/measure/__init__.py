@@ -54,10 +54,13 @@ def measure(
         pairs: P pairs of inputs, ``Pairs`` or a tuple ``(x1, x2)``, batch first, each a tensor or array,
             or a tuple or dict of them. Integer inputs (tokens) are joined in embedding space.
         method: "sampled" looks at equally spaced points. "exact" finds every symbol change of a network
-            that is linear in pieces (``report.exact``); other networks are refined until neighbouring
-            codes differ in at most one symbol or by 2**-12 in t, which may miss pairs of changes that
-            undo each other in between. "auto" uses no more points and pairs than ``tolerance`` needs and
-            ``max_evaluations`` allows; its report holds the pairs it used, and ``report.notes`` says why.
+            that is linear in pieces (``report.exact``: certified, within the rounding of its type); other
+            networks are refined until neighbouring codes differ in at most one symbol or by 2**-12 in t,
+            which may miss pairs of changes that undo each other in between. "auto" uses no more points and
+            pairs than ``tolerance`` needs and ``max_evaluations`` allows: exact paths where they cost next to
+            nothing, else few points, and r1 and r2 extrapolated from them, so that phi is right on average
+            while a single path's are estimates; its report holds the pairs it used, and ``report.notes``
+            says what was done and why it ended.
         points: n, points a path, at least 2; not used by "exact".
         layers: names or shell patterns of the layers to measure; None for all.
         at: path of the module whose output is interpolated instead of the inputs.

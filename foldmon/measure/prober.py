@@ -137,6 +137,11 @@ class Prober:
         """Every module that ran so far, by path."""
         return self._taps.sightings.executed
 
+    @property
+    def scripted(self) -> list[str]:
+        """Paths of the TorchScript modules, inside which no hook runs."""
+        return self._taps.sightings.scripted
+
     def _note_shape(self, site: str, reading: Reading) -> None:
         self._seen[site] = (reading.values.shape, reading.values.element_size())
 

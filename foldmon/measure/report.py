@@ -11,6 +11,7 @@ import numpy as np
 from foldmon.measure.coverage import Coverage
 from foldmon.measure.decision import DecisionFolding
 from foldmon.measure.statistics import (
+    Distances,
     Floats,
     Ints,
     bootstrap_interval,
@@ -26,7 +27,8 @@ class FoldingReport:
     Attributes:
         layers: site names in order of execution, length L.
         units: number of units of each, length L.
-        r1, r2: shape (P, L), largest distance from the start and distance walked, per layer.
+        r1, r2: shape (P, L), largest distance from the start and distance walked, per layer: whole numbers,
+            or estimates of ``method="auto"`` (the notes say so).
         r1_cumulative: shape (P, L), r1 of the joined units of layers 1..l.
         method: "sampled", "exact" or "auto".
         exact: whether r1 and r2 are those of the continuous path, certified.
@@ -45,9 +47,9 @@ class FoldingReport:
 
     layers: tuple[str, ...]
     units: tuple[int, ...]
-    r1: Ints
-    r2: Ints
-    r1_cumulative: Ints
+    r1: Distances
+    r2: Distances
+    r1_cumulative: Distances
     method: str
     exact: bool
     evaluations: int
@@ -63,7 +65,7 @@ class FoldingReport:
     notes: tuple[str, ...] = ()
 
     @property
-    def r2_cumulative(self) -> Ints:
+    def r2_cumulative(self) -> Distances:
         """Shape (P, L), distance walked in the joined units of layers 1..l."""
         return self.r2.cumsum(1)
 

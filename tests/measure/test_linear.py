@@ -40,6 +40,7 @@ def shape_of(function: Callable[[Tensor], object]) -> Shape:
         lambda x: F.batch_norm(x, torch.zeros(4), torch.ones(4)),
         lambda x: torch.cat([x.flatten(1), x.T.T], 1).reshape(-1),
         lambda x: F.avg_pool1d(x[None], 2),
+        lambda x: x.to(torch.float64).to("cpu").to(x),
     ],
 )
 def test_linear(function: Callable[[Tensor], object]) -> None:
@@ -64,6 +65,11 @@ def test_selections_bend(function: Callable[[Tensor], object]) -> None:
         lambda x: F.batch_norm(x, None, None, training=True),
         torch.exp,
         lambda x: x**2,
+        lambda x: x.to(torch.int64),
+        lambda x: x.type("torch.IntTensor"),
+        lambda x: x.to(torch.float16),
+        lambda x: torch.div(x, 2, rounding_mode="trunc"),
+        lambda x: torch.einsum("ij,ij->i", [x, x]),
     ],
 )
 def test_curves(function: Callable[[Tensor], object]) -> None:
