@@ -191,15 +191,16 @@ class Prober:
         """Evaluate the model at rows (path, t), within :meth:`active`.
 
         Args:
-            paths: shape (R,), int64, on the model's device.
-            t: shape (R,), positions on the paths, on the model's device.
+            paths: shape (R,), int64, on the model's device; or (1, C), where every path is wanted at every t.
+            t: shape (R,), positions on the paths, on the model's device; or (n, 1), and the R = n C rows
+                are the paths at the first t, then those at the second.
             look: shown each chosen site's reading, values (R, ...), batch first.
             watch: shown every torch function call outside activations.
 
         Returns:
             Predicted class of each row, shape (R,), or None where the output gives none.
         """
-        self._look, self._count = look, len(t)
+        self._look, self._count = look, t.numel() * (paths.numel() if t.ndim == 2 else 1)
         self._taps.watch = watch
         inputs = self.lines.rows(paths, t)
         try:
@@ -208,13 +209,21 @@ class Prober:
         finally:
             self._look = self._taps.watch = None
             self._taps.pause()
-        self.evaluations += len(t)
-        logits = class_logits(output, len(t))
+        self.evaluations += self._count
+        logits = class_logits(output, self._count)
         if logits is None:
             return None
-        for side, at_end in enumerate((t == 0, t == 1)):
-            self.certainty[paths[at_end], side] = certainty(logits[at_end])
+        self._note_certainty(paths, t, logits)
         return logits.argmax(1)
+
+    def _note_certainty(self, paths: Tensor, t: Tensor, logits: Tensor) -> None:
+        for side, end in enumerate((0, 1)):
+            if t.ndim == 1:
+                rows = t == end
+                self.certainty[paths[rows], side] = certainty(logits[rows])
+            elif t[-side] == end:
+                at = slice(-paths.numel(), None) if side else slice(paths.numel())
+                self.certainty[paths[0], side] = certainty(logits[at])
 
     def _call(self, inputs: Any) -> Any:
         return self.forward(self.model, inputs)
