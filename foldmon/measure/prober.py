@@ -94,7 +94,7 @@ class Prober:
         self._places: dict[str, int] = {}
         self.axes: dict[str, int] = {}
         self._look: Look | None = None
-        self._taps = Taps(self.model, self._visit)
+        self._taps = Taps(self.model, self._visit, lean=True)
         self._scout(layers, chunk)
 
     def _scout(self, layers: str | Iterable[str] | None, chunk: int | None) -> None:
@@ -134,7 +134,7 @@ class Prober:
 
     @property
     def executed(self) -> Mapping[str, nn.Module]:
-        """Every module that ran so far, by path."""
+        """The modules that ran so far, by path, but for torch's own linear layers."""
         return self._taps.sightings.executed
 
     def _note_shape(self, site: str, reading: Reading) -> None:
