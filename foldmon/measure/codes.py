@@ -175,5 +175,5 @@ def hamming(a: Code, b: Code) -> Tensor:
         return torch.from_numpy((a != b).any(0)).sum(-1)
     different = a ^ b
     merged = different[0] if len(different) == 1 else np.bitwise_or.reduce(different, axis=0)
-    # torch sums the bytes of short rows two to three times faster than NumPy does.
-    return torch.from_numpy(np.bitwise_count(merged)).sum(-1)
+    # torch sums the bytes of short rows two to three times faster than NumPy does, narrow integers faster yet.
+    return torch.from_numpy(np.bitwise_count(merged)).sum(-1, dtype=torch.int32)

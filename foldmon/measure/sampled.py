@@ -39,6 +39,20 @@ def measure_sampled(prober: Prober, pairs: Pairs, points: int) -> FoldingReport:
     return report_of(prober, pairs, found, time.perf_counter() - began)
 
 
+def paths_at_once(paths: int, points: int, rows: int) -> int:
+    """Paths of the next pass, of so many that are left: as few passes as ``rows`` a pass allow, all alike.
+
+    Equal passes need the same memory, so that each finds what the last one freed.
+
+    Example:
+        >>> from foldmon.measure.sampled import paths_at_once
+        >>> paths_at_once(256, 33, rows=8192), paths_at_once(128, 33, rows=8192)
+        (128, 128)
+    """
+    most = max(1, rows // points)
+    return -(-paths // -(-paths // most))
+
+
 @dataclass
 class WalkedPaths:
     """What a walk over some of the paths leaves; all statistics are computed from it.
@@ -149,7 +163,7 @@ class _Walk:
         low = self.rows.start
         while low < self.rows.stop:
             at_once = self.prober.rows_at_once
-            count = min(max(1, at_once // self.points), self.rows.stop - low)
+            count = paths_at_once(self.rows.stop - low, self.points, at_once)
             steps = min(self.points, at_once)
             try:
                 self._walk_paths(slice(low, low + count), steps)

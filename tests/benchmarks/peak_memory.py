@@ -19,7 +19,7 @@ from workloads import WORKLOADS, Workload, mlp
 
 from foldmon import Pairs
 from foldmon.measure.prober import Prober
-from foldmon.measure.sampled import measure_sampled
+from foldmon.measure.sampled import measure_sampled, paths_at_once
 
 CASES: dict[str, Workload] = {workload.name: workload for workload in WORKLOADS} | {
     f"MLP {depth} x 512": Workload(
@@ -31,12 +31,12 @@ CASES: dict[str, Workload] = {workload.name: workload for workload in WORKLOADS}
 
 def bare_pass(prober: Prober, paths: int, points: int) -> None:
     """The forward passes alone, in the probe's chunks, each chunk's points made just before it."""
-    paths_at_once = max(1, prober.rows_at_once // points)
+    count = paths_at_once(paths, points, prober.rows_at_once)
     t = torch.linspace(0, 1, points)
     with torch.no_grad():
-        for low in range(0, paths, paths_at_once):
-            rows = torch.arange(low, min(low + paths_at_once, paths))
-            prober.model(prober.lines.rows(rows.repeat_interleave(points), t.repeat(len(rows))))
+        for low in range(0, paths, count):
+            rows = torch.arange(low, min(low + count, paths))
+            prober.model(prober.lines.rows(rows[None], t[:, None]))
 
 
 def _resident(field: str) -> int:

@@ -20,17 +20,17 @@ from workloads import WORKLOADS, Workload
 
 from foldmon import Pairs
 from foldmon.measure.prober import Prober
-from foldmon.measure.sampled import measure_sampled
+from foldmon.measure.sampled import measure_sampled, paths_at_once
 
 
 def bare_pass(model: nn.Module, prober: Prober, workload: Workload) -> Callable[[], None]:
     """The forward passes alone, over the points that the probe makes and in its chunks."""
-    paths_at_once = max(1, prober.rows_at_once // workload.points)
+    count = paths_at_once(workload.paths, workload.points, prober.rows_at_once)
     t = torch.linspace(0, 1, workload.points)
     chunks = []
-    for low in range(0, workload.paths, paths_at_once):
-        rows = torch.arange(low, min(low + paths_at_once, workload.paths))
-        chunks.append(prober.lines.rows(rows.repeat_interleave(workload.points), t.repeat(len(rows))))
+    for low in range(0, workload.paths, count):
+        rows = torch.arange(low, min(low + count, workload.paths))
+        chunks.append(prober.lines.rows(rows[None], t[:, None]))
 
     def run() -> None:
         with torch.no_grad():
