@@ -146,11 +146,12 @@ class Prober:
     def _shapes(self, scout: Taps, rows: int) -> tuple[dict[str, tuple[torch.Size, int]], Any]:
         """Shape and bytes an entry of every site in a pass over some points of the first path."""
         self._seen: dict[str, tuple[torch.Size, int]] = {}
-        t = torch.linspace(0, 1, rows, device=self.device)
-        path = torch.zeros(rows, dtype=torch.int64, device=self.device)
+        t = torch.linspace(0, 1, rows, device=self.device)[:, None]
+        path = torch.zeros((1, 1), dtype=torch.int64, device=self.device)
         inputs = self.lines.rows(path, t)
         scout.restart()
         output = self._call(inputs)
+        scout.pause()
         return self._seen, output
 
     def _first_call(self, run: Callable[..., Any], *args: Any) -> Any:

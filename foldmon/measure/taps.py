@@ -1,8 +1,8 @@
 """Taps: see every activation call of one forward pass, and change nothing.
 
 Module activations are read in forward *pre*-hooks, before an in-place ReLU overwrites its input;
-functional ones by a ``TorchFunctionMode`` that is active only between ``__enter__`` and ``__exit__``
-and only in this thread. Every hook returns None, so the pass computes what it always computes.
+functional ones by a ``TorchFunctionMode`` that is active only during the passes between ``__enter__``
+and ``__exit__`` and only in this thread. Every hook returns None, so the pass computes what it always computes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Sightings:
 
 
 class Taps:
-    """Hooks on every module of ``model`` and a function mode, for the length of a ``with`` block.
+    """Hooks on every module of ``model`` for the length of a ``with`` block, and a function mode in its passes.
 
     Args:
         model: the module to watch; its hooks are gone when the block ends, however it ends.
@@ -79,6 +79,7 @@ class Taps:
         self._stack: list[str] = []
         self._inside = 0  # depth of registered activation modules being executed
         self._mode = _FunctionTap(self)
+        self._listening = False
 
     def __enter__(self) -> Taps:
         try:
@@ -87,11 +88,10 @@ class Taps:
         except BaseException:
             self._remove()
             raise
-        self._mode.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._mode.__exit__(*exception)  # type: ignore[no-untyped-call]
+        self.pause()
         self._remove()
 
     def _remove(self) -> None:
@@ -104,11 +104,15 @@ class Taps:
         self._calls.clear()
         self._stack.clear()
         self._inside = 0
-        self._mode.paused = False
+        if not self._listening:
+            self._mode.__enter__()  # type: ignore[no-untyped-call]
+            self._listening = True
 
     def pause(self) -> None:
         """See no functional calls until the next :meth:`restart`: what is computed between passes."""
-        self._mode.paused = True
+        if self._listening:
+            self._listening = False
+            self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def _tap(self, name: str, module: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
@@ -229,7 +233,6 @@ class _FunctionTap(TorchFunctionMode):
     def __init__(self, taps: Taps) -> None:
         super().__init__()
         self.taps = taps
-        self.paused = True
 
     def __torch_function__(
         self,
@@ -241,6 +244,5 @@ class _FunctionTap(TorchFunctionMode):
         kwargs = kwargs or {}
         # Torch takes the mode away while this runs, so that neither the visitor's own calls nor those
         # inside ``func`` come back here.
-        if not self.paused:
-            self.taps.saw_function(func, args, kwargs)
+        self.taps.saw_function(func, args, kwargs)
         return func(*args, **kwargs)
