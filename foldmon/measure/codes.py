@@ -117,17 +117,18 @@ def _packed_planes(
     at_once = max(1, min(inputs, _SLICE_BYTES // max(1, units * values.element_size())))
     bits, width = scratch.bits(at_once, units), code_bytes(units)
     planes = scratch.planes(len(thresholds), inputs * width)
-    nonfinite = low = 0
-    for part in values.split(at_once):
+    nonfinite, high = 0, inputs * width
+    # From the end, which the model's last layer has just left in the caches.
+    for part in reversed(values.split(at_once)):
         # Flattened slice by slice: a layout that has to be copied is never copied as a whole.
         flat = part if part.ndim == 2 else part.flatten(1)
-        rows, high = bits[: len(flat)], low + len(flat) * width
+        rows, low = bits[: len(flat)], high - len(flat) * width
         found = _count_nonfinite(flat)
         comparable = _comparable(flat, thresholds, found)
         for plane, cut in zip(planes, thresholds, strict=True):
             np.greater(comparable, cut, out=rows[:, :units])
             plane[low:high] = np.packbits(rows)
-        nonfinite, low = nonfinite + found, high
+        nonfinite, high = nonfinite + found, low
     word = next(kind for size, kind in _WORDS.items() if width % size == 0)
     return planes.view(word).reshape(len(thresholds), inputs, -1), nonfinite
 
