@@ -144,6 +144,10 @@ class Lines:
         self._starts = self._at_all(run, self.first, rows_at_once)
         self._ends = self._at_all(run, self.second, rows_at_once)
 
+    def forget(self) -> None:
+        """Free what :meth:`capture` learnt, which holds for one state of the weights."""
+        self._starts, self._ends = [], []
+
     def _repeated_start(self, rows: int) -> Any:
         return take_rows(self.first, torch.zeros(rows, dtype=torch.int64))
 

@@ -20,6 +20,7 @@ from foldmon.measure.batch import batch_axis, batch_first
 from foldmon.measure.coverage import Coverage, hidden_activations
 from foldmon.measure.decision import certainty, class_logits, predicted_class
 from foldmon.measure.lines import Lines
+from foldmon.measure.memory import keep_freed_memory
 from foldmon.measure.names import choose
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.taps import Taps, Watch
@@ -34,7 +35,10 @@ Look = Callable[[int, Reading], None]
 _SCOUT_ROWS, _FEWER_ROWS = 5, 3
 _CHUNK_BYTES = {"cpu": 16 * 2**20}
 _CHUNK_BYTES_DEVICE = 256 * 2**20
-_LEARNT_BYTES = 31 * 2**20
+
+
+class ModelChangedError(RuntimeError):
+    """The model does not run as it did when its sites were found; make a new :class:`Prober`."""
 
 
 class Prober:
@@ -96,8 +100,10 @@ class Prober:
         self.axes: dict[str, int] = {}
         self._look: Look | None = None
         self._taps = Taps(self.model, self._visit, lean=True)
+        self._first_shapes: dict[str, torch.Size] | None = {}
+        self._signature: tuple[Any, ...] | None = None
         if self.device.type == "cpu":
-            _keep_freed_memory()
+            keep_freed_memory()
         self._scout(layers, chunk)
 
     def _scout(self, layers: str | Iterable[str] | None, chunk: int | None) -> None:
@@ -126,9 +132,50 @@ class Prober:
         if predicted_class(output, _SCOUT_ROWS) is None:
             self.notes["the output gives no class a row: no decision folding"] = None
         self._sizes, self._missed, self._kinks = sizes, missed, scout.sightings.kinks
+        self._scouted_notes = dict(self.notes)
         self.choose(layers)
         target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
         self.rows_at_once = chunk or max(1, target // max(bytes_a_row))
+
+    def renew(self) -> None:
+        """Begin another measurement of the same model, with other weights, on what is known of it.
+
+        The first pass must run as that of the measurement before: :meth:`run` raises
+        :class:`ModelChangedError` where other sites are seen, or in another order or shape, or other
+        modules, selections or parts that are not understood. The module and its lines must be the same
+        objects, of the same types on the same devices.
+        """
+        self.evaluations = 0
+        self.certainty.fill_(torch.nan)
+        self.notes = dict(self._scouted_notes)
+        self._taps = Taps(self.model, self._visit, lean=True)
+        self._first_shapes = {}
+        if self.lines.embeddings:
+            with eager_eval(self.model), ExitStack() as stack:
+                self.lines.hook(stack)
+                self.lines.capture(self._call, 64)
+
+    def _check(self, classes: bool) -> None:
+        """Compare the first pass of a measurement with that of the one before."""
+        shapes, self._first_shapes = self._first_shapes, None
+        assert shapes is not None
+        seen = self._taps.sightings
+        signature = (
+            [(site, self._shape_of_a_row(site, shape)) for site, shape in shapes.items()],
+            classes,
+            set(seen.executed),
+            dict(seen.kinks),
+            dict(seen.not_understood),
+        )
+        if self._signature is not None and signature != self._signature:
+            raise ModelChangedError(f"{type(self.model).__name__} runs in another way than before")
+        self._signature = signature
+
+    def _shape_of_a_row(self, site: str, shape: torch.Size) -> list[float]:
+        sizes: list[float] = list(shape)
+        if site in self.axes and len(sizes) > self.axes[site]:
+            sizes[self.axes[site]] /= self._count
+        return sizes if site in self.axes else []
 
     @property
     def dtype(self) -> torch.dtype:
@@ -203,6 +250,9 @@ class Prober:
 
         Returns:
             Predicted class of each row, shape (R,), or None where the output gives none.
+
+        Raises:
+            ModelChangedError: after :meth:`renew`, where the model runs in another way than before.
         """
         self._look, self._count = look, t.numel() * (paths.numel() if t.ndim == 2 else 1)
         self._taps.watch = watch
@@ -215,6 +265,8 @@ class Prober:
             self._taps.pause()
         self.evaluations += self._count
         logits = class_logits(output, self._count)
+        if self._first_shapes is not None:
+            self._check(logits is not None)
         if logits is None:
             return None
         self._note_certainty(paths, t, logits)
@@ -233,6 +285,8 @@ class Prober:
         return self.forward(self.model, inputs)
 
     def _visit(self, site: str, reading: Reading) -> None:
+        if self._first_shapes is not None:
+            self._first_shapes[site] = reading.values.shape
         place = self._places.get(site)
         if place is None or self._look is None:
             if site not in self.axes:
@@ -243,17 +297,6 @@ class Prober:
             self.notes[f"{site} changes its batch dimension and is measured in part"] = None
             return
         self._look(place, Reading(values, reading.thresholds))
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep the memory of activations between passes.
-
-    glibc hands freed memory back to the kernel once it exceeds twice the largest block that was freed, and
-    a pass that has to fetch 48 MiB again, page by page, takes up to a fifth longer. It learns from what is
-    freed: a block of the largest size from which it learns (below 32 MiB), never touched, is enough. Other
-    C libraries learn nothing from it, which costs microseconds.
-    """
-    torch.empty(_LEARNT_BYTES, dtype=torch.uint8)
 
 
 def _nothing_found(scout: Taps, missed: dict[str, str]) -> str:

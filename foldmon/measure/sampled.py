@@ -13,6 +13,7 @@ from torch import Tensor
 from foldmon.measure.activations import Reading
 from foldmon.measure.codes import Code, Scratch, hamming
 from foldmon.measure.decision import DecisionFolding, decision_folding
+from foldmon.measure.memory import is_out_of_memory
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.prober import Prober
 from foldmon.measure.report import FoldingReport
@@ -168,7 +169,7 @@ class _Walk:
             try:
                 self._walk_paths(slice(low, low + count), steps)
             except RuntimeError as error:
-                if not _is_out_of_memory(error) or at_once == 1:
+                if not is_out_of_memory(error) or at_once == 1:
                     raise
                 self.prober.rows_at_once = max(1, min(at_once, count * steps) // 2)
                 continue
@@ -290,10 +291,3 @@ def _copy_into(room: Code, code: Code) -> None:
 
 def _copy(code: Code) -> Code:
     return code.clone() if isinstance(code, Tensor) else code.copy()
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text

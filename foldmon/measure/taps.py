@@ -2,7 +2,8 @@
 
 Module activations are read in forward *pre*-hooks, before an in-place ReLU overwrites its input;
 functional ones by a ``TorchFunctionMode`` that is active only during the passes between ``__enter__``
-and ``__exit__`` and only in this thread. Every hook returns None, so the pass computes what it always computes.
+and ``__exit__`` and only in this thread. Every hook returns None, so the pass computes what it always
+computes.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Sightings:
 
 
 class Taps:
-    """Hooks on every module of ``model`` for the length of a ``with`` block, and a function mode in its passes.
+    """Hooks on the modules of ``model`` for the length of a ``with`` block, and a function mode in passes.
 
     Args:
         model: the module to watch; its hooks are gone when the block ends, however it ends.

@@ -58,11 +58,9 @@ class UnitCounts:
     def mark(self, place: int, code: Code) -> None:
         """Count the units of thresholded symbols that were in their lowest or highest piece throughout."""
         if isinstance(code, Tensor):
-            ever, always = code[0].any(0), code[-1].all(0)
+            self._join(place, code[0].any(0), code[-1].all(0))
         else:
-            ever = _fold(np.bitwise_or, code[0])
-            always = _fold(np.bitwise_and, code[-1])
-        self._join(place, ever, always)
+            self._join(place, _fold(np.bitwise_or, code[0]), _fold(np.bitwise_and, code[-1]))
 
     def absorb(self, other: UnitCounts) -> None:
         """Add what was counted elsewhere on other paths."""

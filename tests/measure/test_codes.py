@@ -41,7 +41,8 @@ def test_bits_and_counts_are_those_of_plain_comparison(units: int, dtype: torch.
     values = awkward((37, units), dtype, finite=finite)
     for cuts in CUTS:
         code, nonfinite = encode_counting(Reading(values, cuts), Scratch())
-        assert isinstance(code, np.ndarray) and code[0].nbytes == 37 * code_bytes(units)
+        assert isinstance(code, np.ndarray)
+        assert code[0].nbytes == 37 * code_bytes(units)
         expected = torch.stack([values.double() > torch.tensor(cut, dtype=dtype).double() for cut in cuts])
         np.testing.assert_array_equal(bits_of(code, units), expected.numpy())
         assert nonfinite == int((~torch.isfinite(values)).sum())

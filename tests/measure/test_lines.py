@@ -18,4 +18,5 @@ def test_a_grid_holds_the_paths_at_the_first_t_then_at_the_second(
     grid = between(first, second, paths[None], t[:, None])
     assert grid.dtype == dtype
     assert torch.equal(grid, between(first, second, paths.repeat(7), t.repeat_interleave(4)))
-    assert torch.equal(grid[:4], first[2:]) and torch.equal(grid[-4:], second[2:])
+    assert torch.equal(grid[:4], first[2:])
+    assert torch.equal(grid[-4:], second[2:])
