@@ -38,7 +38,8 @@ class Scratch:
     """
 
     def __init__(self, codes: int = 0) -> None:
-        self._bits: npt.NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+        # As much as a slice of halves needs, before any pass; see UnitCounts for why.
+        self._bits: npt.NDArray[np.bool_] = np.empty(_SLICE_BYTES // 2, dtype=np.bool_)
         self._codes: npt.NDArray[np.uint8] = np.empty(codes, dtype=np.uint8)
         self._used = 0
 

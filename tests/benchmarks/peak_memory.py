@@ -1,7 +1,7 @@
 """Peak memory of a probe over that of the bare forward pass, in the same chunks, by depth.
 
 Every figure comes from a process of its own: the highest resident memory, less what was resident before
-(the model, its inputs and the libraries). Linux only.
+(the model, its inputs and the libraries). Linux with glibc only.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/peak_memory.py
 """
@@ -9,6 +9,7 @@ Every figure comes from a process of its own: the highest resident memory, less 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import statistics
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def child(case: str, kind: str) -> None:
     prober = Prober(model, pairs)
     bare_pass(prober, 2, 2)  # warms up
     measure_sampled(prober, pairs[:1], 2)
+    ctypes.CDLL(None).malloc_trim(0)  # what the warm-up freed counts as free
     Path("/proc/self/clear_refs").write_text("5")  # starts VmHWM anew
     before = _resident("VmRSS")
     if kind == "bare":

@@ -66,12 +66,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=None, help="default: OMP_NUM_THREADS")
+    parser.add_argument("--only", default="", help="part of the names of the models to measure")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {arguments.repeats} repeats")
     print(f"{'model':24}{'evaluations':>12}{'bare s':>10}{'probe s':>10}{'ratio':>8}   middle half of ratios")
-    for workload in WORKLOADS:
+    for workload in (each for each in WORKLOADS if arguments.only in each.name):
         bare, probe, ratios = compare(workload, arguments.repeats)
         quarter = len(ratios) // 4
         spread = f"{ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f}"
