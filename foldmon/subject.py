@@ -15,7 +15,7 @@ from foldmon.config import Config
 from foldmon.distributed import Team, resharded
 from foldmon.measure import FoldingReport, Pairs, measure_here
 from foldmon.measure.coverage import Coverage
-from foldmon.measure.prober import Forward, Prober
+from foldmon.measure.prober import Forward, ModelChangedError, Prober
 from foldmon.measure.random_state import drew, preserved_random_state, random_state, seed_all
 from foldmon.measure.wrappers import unwrap
 from foldmon.sampling.replica import CannotCopyError, Replica, size_in_bytes
@@ -67,6 +67,7 @@ class Subject:
         self.team = team
         self.reason: str | None = None
         self._replica: Replica | None = None
+        self._prober: Prober | None = None
         self._draws = False
         self._copied: Any = None
         if config.background and team is None:
@@ -108,7 +109,7 @@ class Subject:
 
     def release(self) -> None:
         """Free the private copy; nothing is measured any more."""
-        self._replica = None
+        self._replica = self._prober = None
 
     def _measure(self, module: nn.Module) -> FoldingReport:
         config = self.config
@@ -121,6 +122,30 @@ class Subject:
                 at=config.at,
                 forward=self.forward,
             )
+        if self._replica is None or config.method == "exact":
+            return self._measure_with(module, None)
+        kept, self._prober = self._prober, None
+        if kept is not None and kept.model is module:
+            try:
+                kept.renew()
+                report = self._measure_with(module, kept)
+            except ModelChangedError:
+                logger.info("foldmon: the model runs in another way than before; its layers are found anew")
+            else:
+                self._keep(kept)
+                return report
+        prober = Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
+        report = self._measure_with(module, prober)
+        self._keep(prober)
+        return report
+
+    def _keep(self, prober: Prober) -> None:
+        """Keep what is known of the copy's sites for the next probe; not after one that failed."""
+        prober.lines.forget()
+        self._prober = prober
+
+    def _measure_with(self, module: nn.Module, prober: Prober | None) -> FoldingReport:
+        config = self.config
         return measure_here(
             module,
             self.pairs,
@@ -131,10 +156,11 @@ class Subject:
             layers=config.layers,
             at=config.at,
             forward=self.forward,
+            prober=prober,
         )
 
     def _try_replica(self) -> None:
-        self._replica = None
+        self._replica = self._prober = None
         model = self._model()
         if model is None:
             return

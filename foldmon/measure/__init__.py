@@ -112,8 +112,12 @@ def measure_here(
     max_evaluations: int | None = None,
     tolerance: float | None = None,
     dtype: torch.dtype | None = None,
+    prober: Prober | None = None,
 ) -> FoldingReport:
-    """:func:`measure` for threads other than the user's: it touches no global random state."""
+    """:func:`measure` for threads other than the user's: it touches no global random state.
+
+    A ``prober`` that was made with the same arguments, or renewed, saves making one here.
+    """
     if points < 2:
         raise ValueError(f"points must be at least 2 (both ends of a path), got {points}")
     if chunk is not None and chunk < 1:
@@ -126,7 +130,7 @@ def measure_here(
         model = _copy_in(model, dtype)
     # Breakpoints of layers that are not asked for count all the same.
     read = layers if method == "sampled" else None
-    prober = Prober(model, ends, layers=read, at=at, forward=forward, chunk=chunk)
+    prober = prober or Prober(model, ends, layers=read, at=at, forward=forward, chunk=chunk)
     # Imported when asked for: a monitor samples, and importing foldmon is to cost next to nothing.
     if method == "exact":
         from foldmon.measure.continuous import measure_exact

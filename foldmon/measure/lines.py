@@ -106,16 +106,17 @@ class Lines:
         """Model inputs at the given rows.
 
         Args:
-            paths: shape (R,), path of each row.
-            t: shape (R,), position of each row, 0 at the start and 1 at the end.
+            paths: shape (R,), path of each row; or (1, C), see :func:`between`.
+            t: shape (R,), position of each row, 0 at the start and 1 at the end; or (n, 1).
         """
         self._rows = (paths, t)
         self._place = 0
+        every = paths if t.ndim == 1 else paths.expand(len(t), -1).flatten()
         if self.at is not None:
-            return take_rows(self.first, paths)
+            return take_rows(self.first, every)
 
         def at_rows(first: Tensor, second: Tensor) -> Tensor:
-            return between(first, second, paths, t) if first.is_floating_point() else first[paths]
+            return between(first, second, paths, t) if first.is_floating_point() else first[every]
 
         return map_tensors(at_rows, self.first, self.second)
 
@@ -142,6 +143,10 @@ class Lines:
             raise ValueError(self._nothing_to_interpolate(bool(few)))
         self._starts = self._at_all(run, self.first, rows_at_once)
         self._ends = self._at_all(run, self.second, rows_at_once)
+
+    def forget(self) -> None:
+        """Free what :meth:`capture` learnt, which holds for one state of the weights."""
+        self._starts, self._ends = [], []
 
     def _repeated_start(self, rows: int) -> Any:
         return take_rows(self.first, torch.zeros(rows, dtype=torch.int64))
@@ -235,11 +240,13 @@ def between(first: Tensor, second: Tensor, paths: Tensor, t: Tensor) -> Tensor:
     Args:
         first: shape (P, ...), the starts.
         second: shape (P, ...), the ends.
-        paths: shape (R,), path of each row.
-        t: shape (R,), position of each row.
+        paths: shape (R,), path of each row; or (1, C), where every path is wanted at every t.
+        t: shape (R,), position of each row; or (n, 1), and rows are the paths at the first t, then those
+            at the second.
 
     Returns:
-        Shape (R, ...), of the ends' dtype; half-precision ends are joined in float32.
+        Shape (R, ...), R = n C where all are wanted, of the ends' dtype; half-precision ends are joined
+        in float32.
 
     Example:
         >>> import torch
@@ -248,12 +255,15 @@ def between(first: Tensor, second: Tensor, paths: Tensor, t: Tensor) -> Tensor:
         >>> between(first, second, torch.tensor([0, 1, 1]), torch.tensor([0.5, 0.25, 1.0])).flatten().tolist()
         [0.5, 2.0, 8.0]
     """
-    run = _run_length(paths)
-    heads = paths[::run]
+    # Rows of one path share its ends by broadcasting: nothing is copied but the points themselves.
+    if t.ndim == 2:
+        heads, shape, shared = paths[0], (len(t), 1), 0
+    else:
+        run = _run_length(paths)
+        heads, shape, shared = paths[::run], (-1, run), 1
     wide = torch.float32 if first.element_size() < 4 else first.dtype
-    weight = t.to(wide).reshape(-1, run, *[1] * (first.ndim - 1))
-    # Stretches of one path share its ends by broadcasting: nothing is copied but the points themselves.
-    start, end = (ends[heads].to(wide).unsqueeze(1) for ends in (first, second))
+    weight = t.to(wide).reshape(*shape, *[1] * (first.ndim - 1))
+    start, end = (ends[heads].to(wide).unsqueeze(shared) for ends in (first, second))
     return torch.lerp(start, end, weight).flatten(0, 1).to(first.dtype)
 
 

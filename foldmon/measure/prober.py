@@ -20,6 +20,7 @@ from foldmon.measure.batch import batch_axis, batch_first
 from foldmon.measure.coverage import Coverage, hidden_activations
 from foldmon.measure.decision import CERTAINTY, certainty, class_logits, predicted_class
 from foldmon.measure.lines import Lines
+from foldmon.measure.memory import keep_freed_memory
 from foldmon.measure.names import choose
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.taps import Taps, Watch
@@ -34,6 +35,10 @@ Look = Callable[[int, Reading], None]
 _SCOUT_ROWS, _FEWER_ROWS = 5, 3
 _CHUNK_BYTES = {"cpu": 16 * 2**20}
 _CHUNK_BYTES_DEVICE = 256 * 2**20
+
+
+class ModelChangedError(RuntimeError):
+    """The model does not run as it did when its sites were found; make a new :class:`Prober`."""
 
 
 class Prober:
@@ -94,7 +99,11 @@ class Prober:
         self._places: dict[str, int] = {}
         self.axes: dict[str, int] = {}
         self._look: Look | None = None
-        self._taps = Taps(self.model, self._visit)
+        self._taps = Taps(self.model, self._visit, lean=True)
+        self._first_shapes: dict[str, torch.Size] | None = {}
+        self._signature: tuple[Any, ...] | None = None
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._scout(layers, chunk)
 
     def _scout(self, layers: str | Iterable[str] | None, chunk: int | None) -> None:
@@ -123,9 +132,50 @@ class Prober:
         if predicted_class(output, _SCOUT_ROWS) is None:
             self.notes["the output gives no class a row: no decision folding"] = None
         self._sizes, self._missed, self._kinks = sizes, missed, scout.sightings.kinks
+        self._scouted_notes = dict(self.notes)
         self.choose(layers)
         target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
         self.rows_at_once = chunk or max(1, target // max(bytes_a_row))
+
+    def renew(self) -> None:
+        """Begin another measurement of the same model, with other weights, on what is known of it.
+
+        The first pass must run as that of the measurement before: :meth:`run` raises
+        :class:`ModelChangedError` where other sites are seen, or in another order or shape, or other
+        modules, selections or parts that are not understood. The module and its lines must be the same
+        objects, of the same types on the same devices.
+        """
+        self.evaluations = 0
+        self.certainty.fill_(torch.nan)
+        self.notes = dict(self._scouted_notes)
+        self._taps = Taps(self.model, self._visit, lean=True)
+        self._first_shapes = {}
+        if self.lines.embeddings:
+            with eager_eval(self.model), ExitStack() as stack:
+                self.lines.hook(stack)
+                self.lines.capture(self._call, 64)
+
+    def _check(self, classes: bool) -> None:
+        """Compare the first pass of a measurement with that of the one before."""
+        shapes, self._first_shapes = self._first_shapes, None
+        assert shapes is not None
+        seen = self._taps.sightings
+        signature = (
+            [(site, self._shape_of_a_row(site, shape)) for site, shape in shapes.items()],
+            classes,
+            set(seen.executed),
+            dict(seen.kinks),
+            dict(seen.not_understood),
+        )
+        if self._signature is not None and signature != self._signature:
+            raise ModelChangedError(f"{type(self.model).__name__} runs in another way than before")
+        self._signature = signature
+
+    def _shape_of_a_row(self, site: str, shape: torch.Size) -> list[float]:
+        sizes: list[float] = list(shape)
+        if site in self.axes and len(sizes) > self.axes[site]:
+            sizes[self.axes[site]] /= self._count
+        return sizes if site in self.axes else []
 
     @property
     def dtype(self) -> torch.dtype:
@@ -134,7 +184,7 @@ class Prober:
 
     @property
     def executed(self) -> Mapping[str, nn.Module]:
-        """Every module that ran so far, by path."""
+        """The modules that ran so far, by path, but for torch's own linear layers."""
         return self._taps.sightings.executed
 
     @property
@@ -148,11 +198,12 @@ class Prober:
     def _shapes(self, scout: Taps, rows: int) -> tuple[dict[str, tuple[torch.Size, int]], Any]:
         """Shape and bytes an entry of every site in a pass over some points of the first path."""
         self._seen: dict[str, tuple[torch.Size, int]] = {}
-        t = torch.linspace(0, 1, rows, device=self.device)
-        path = torch.zeros(rows, dtype=torch.int64, device=self.device)
+        t = torch.linspace(0, 1, rows, device=self.device)[:, None]
+        path = torch.zeros((1, 1), dtype=torch.int64, device=self.device)
         inputs = self.lines.rows(path, t)
         scout.restart()
         output = self._call(inputs)
+        scout.pause()
         return self._seen, output
 
     def _first_call(self, run: Callable[..., Any], *args: Any) -> Any:
@@ -196,15 +247,19 @@ class Prober:
         """Evaluate the model at rows (path, t), within :meth:`active`.
 
         Args:
-            paths: shape (R,), int64, on the model's device.
-            t: shape (R,), positions on the paths, on the model's device.
+            paths: shape (R,), int64, on the model's device; or (1, C), where every path is wanted at every t.
+            t: shape (R,), positions on the paths, on the model's device; or (n, 1), and the R = n C rows
+                are the paths at the first t, then those at the second.
             look: shown each chosen site's reading, values (R, ...), batch first.
             watch: shown every torch function call outside activations.
 
         Returns:
             Predicted class of each row, shape (R,), or None where the output gives none.
+
+        Raises:
+            ModelChangedError: after :meth:`renew`, where the model runs in another way than before.
         """
-        self._look, self._count = look, len(t)
+        self._look, self._count = look, t.numel() * (paths.numel() if t.ndim == 2 else 1)
         self._taps.watch = watch
         inputs = self.lines.rows(paths, t)
         try:
@@ -213,18 +268,30 @@ class Prober:
         finally:
             self._look = self._taps.watch = None
             self._taps.pause()
-        self.evaluations += len(t)
-        logits = class_logits(output, len(t))
+        self.evaluations += self._count
+        logits = class_logits(output, self._count)
+        if self._first_shapes is not None:
+            self._check(logits is not None)
         if logits is None:
             return None
-        for side, at_end in enumerate((t == 0, t == 1)):
-            self.certainty[paths[at_end], side] = certainty(logits[at_end])
+        self._note_certainty(paths, t, logits)
         return logits.argmax(1)
+
+    def _note_certainty(self, paths: Tensor, t: Tensor, logits: Tensor) -> None:
+        for side, end in enumerate((0, 1)):
+            if t.ndim == 1:
+                rows = t == end
+                self.certainty[paths[rows], side] = certainty(logits[rows])
+            elif t[-side] == end:
+                at = slice(-paths.numel(), None) if side else slice(paths.numel())
+                self.certainty[paths[0], side] = certainty(logits[at])
 
     def _call(self, inputs: Any) -> Any:
         return self.forward(self.model, inputs)
 
     def _visit(self, site: str, reading: Reading) -> None:
+        if self._first_shapes is not None:
+            self._first_shapes[site] = reading.values.shape
         place = self._places.get(site)
         if place is None or self._look is None:
             if site not in self.axes:

@@ -1,8 +1,9 @@
 """Taps: see every activation call of one forward pass, and change nothing.
 
 Module activations are read in forward *pre*-hooks, before an in-place ReLU overwrites its input;
-functional ones by a ``TorchFunctionMode`` that is active only between ``__enter__`` and ``__exit__``
-and only in this thread. Every hook returns None, so the pass computes what it always computes.
+functional ones by a ``TorchFunctionMode`` that is active only during the passes between ``__enter__``
+and ``__exit__`` and only in this thread. Every hook returns None, so the pass computes what it always
+computes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ Visit = Callable[[str, Reading], None]
 Watch = Callable[[str, Callable[..., Any], tuple[Any, ...], Mapping[str, Any]], None]
 """Receives the place, function and arguments of a torch function call that is no activation."""
 
+_SEEN = frozenset({*FUNCTIONS, *SELECTIONS, *FUSED})
+_LINEAR = frozenset(
+    {
+        nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
+        nn.Embedding, nn.Identity, nn.Dropout, nn.Flatten,
+    }
+)  # fmt: skip
+
 
 @dataclass
 class Sightings:
@@ -44,13 +53,15 @@ class Sightings:
 
 
 class Taps:
-    """Hooks on every module of ``model`` and a function mode, for the length of a ``with`` block.
+    """Hooks on the modules of ``model`` for the length of a ``with`` block, and a function mode in passes.
 
     Args:
         model: the module to watch; its hooks are gone when the block ends, however it ends.
         visit: called with ``(site, reading)`` at each activation call, in order of execution. A site's
             name is the module's path, or ``path/function`` for functional calls; from its second call
             in one forward pass ``:1``, ``:2`` ... is appended. Exceptions of ``visit`` propagate.
+        lean: no hooks on torch's own linear layers, in which nothing can be seen; ``sightings.executed``
+            then lacks them.
 
     Call :meth:`restart` before every forward pass: it begins a new count of the calls.
 
@@ -58,9 +69,10 @@ class Taps:
         watch: shown every torch function call outside activations, None to show none.
     """
 
-    def __init__(self, model: nn.Module, visit: Visit) -> None:
+    def __init__(self, model: nn.Module, visit: Visit, *, lean: bool = False) -> None:
         self.model = model
         self.visit = visit
+        self.lean = lean
         self.watch: Watch | None = None
         self.sightings = Sightings()
         self._handles: list[RemovableHandle] = []
@@ -68,6 +80,7 @@ class Taps:
         self._stack: list[str] = []
         self._inside = 0  # depth of registered activation modules being executed
         self._mode = _FunctionTap(self)
+        self._listening = False
 
     def __enter__(self) -> Taps:
         try:
@@ -76,11 +89,10 @@ class Taps:
         except BaseException:
             self._remove()
             raise
-        self._mode.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._mode.__exit__(*exception)  # type: ignore[no-untyped-call]
+        self.pause()
         self._remove()
 
     def _remove(self) -> None:
@@ -93,11 +105,15 @@ class Taps:
         self._calls.clear()
         self._stack.clear()
         self._inside = 0
-        self._mode.paused = False
+        if not self._listening:
+            self._mode.__enter__()  # type: ignore[no-untyped-call]
+            self._listening = True
 
     def pause(self) -> None:
         """See no functional calls until the next :meth:`restart`: what is computed between passes."""
-        self._mode.paused = True
+        if self._listening:
+            self._listening = False
+            self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def _tap(self, name: str, module: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
@@ -107,7 +123,10 @@ class Taps:
                     "a TorchScript module: it runs no Python hooks; measure the module before scripting it"
                 )
             return
-        enter, leave = _Enter(self, name, reader_of(module)), _Leave(self, name)
+        reader = reader_of(module)
+        if self.lean and reader is None and _has_nothing_to_see(module):
+            return
+        enter, leave = _Enter(self, name, reader), _Leave(self, reader is not None)
         self._handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
         self._handles.append(module.register_forward_hook(leave, always_call=True))
 
@@ -129,7 +148,7 @@ class Taps:
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
         """Read a functional activation; note what bends or selects without being one."""
-        if self._inside:
+        if self._inside or (function not in _SEEN and self.watch is None):
             return
         rule = FUNCTIONS.get(function)
         if rule is not None:
@@ -150,6 +169,13 @@ class Taps:
             name = self.place or f"/{FUSED[function]}"
             why = f"the gates of {FUSED[function]} live inside a fused kernel"
             self.sightings.not_understood.setdefault(name, why)
+
+
+def _has_nothing_to_see(module: nn.Module) -> bool:
+    """Whether a module runs no code but torch's own for a layer that is linear in eval mode."""
+    # A subclass, a method of the instance's own and hooks may each call any function.
+    own_code = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    return type(module) in _LINEAR and not own_code
 
 
 def _holds(outer: str, name: str) -> bool:
@@ -192,14 +218,14 @@ class _Enter:
 class _Leave:
     """Hook after the module, also where it raised: keeps the stack of places right."""
 
-    def __init__(self, taps: Taps, name: str) -> None:
-        self.taps, self.name = taps, name
+    def __init__(self, taps: Taps, active: bool) -> None:
+        self.taps, self.active = taps, active
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self.taps._stack:
             self.taps._stack.pop()
-        if self.taps._inside:
-            self.taps._inside -= reader_of(module) is not None
+        if self.active and self.taps._inside:
+            self.taps._inside -= 1
 
 
 class _FunctionTap(TorchFunctionMode):
@@ -208,7 +234,6 @@ class _FunctionTap(TorchFunctionMode):
     def __init__(self, taps: Taps) -> None:
         super().__init__()
         self.taps = taps
-        self.paused = True
 
     def __torch_function__(
         self,
@@ -220,6 +245,5 @@ class _FunctionTap(TorchFunctionMode):
         kwargs = kwargs or {}
         # Torch takes the mode away while this runs, so that neither the visitor's own calls nor those
         # inside ``func`` come back here.
-        if not self.paused:
-            self.taps.saw_function(func, args, kwargs)
+        self.taps.saw_function(func, args, kwargs)
         return func(*args, **kwargs)

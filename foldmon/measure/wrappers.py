@@ -65,9 +65,11 @@ def eval_flags(model: nn.Module) -> Iterator[None]:
         if type(module).__name__ == "OptimizedModule" and "forward" in vars(module)
     ]
     try:
+        # Not module.eval(), which a user's class may override with side effects; and only where it is
+        # needed, since setting an attribute of a module takes longer than a small layer.
         for module in modules:
-            # Not module.eval(), which a user's class may override with side effects.
-            module.training = False
+            if module.training:
+                module.training = False
         for module, _ in compiled:
             module._compiled_call_impl = None
         for attributes, _ in wrapped:
@@ -75,7 +77,8 @@ def eval_flags(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for module, flag in zip(modules, flags, strict=True):
-            module.training = flag
+            if module.training is not flag:
+                module.training = flag
         for module, call in compiled:
             module._compiled_call_impl = call
         for attributes, forward in wrapped:

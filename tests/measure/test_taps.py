@@ -103,7 +103,7 @@ def test_the_outputs_of_a_tapped_pass_are_the_bare_ones() -> None:
         return outputs[-1]
 
     foldmon.measure(model, ENDS, points=2, forward=forward)
-    assert torch.equal(outputs[-1], model(torch.stack([*ENDS], dim=1).flatten(0, 1)))
+    assert torch.equal(outputs[-1], model(torch.cat(ENDS)))
 
 
 def test_keyword_only_calls() -> None:
@@ -415,3 +415,15 @@ def test_uninterpretable_calls_are_reported() -> None:
     coverage = coverage_of(Model())
     assert list(coverage.sites) == ["/tanh"]
     assert coverage.not_covered["listing"] == "its first input is no tensor"
+
+
+def test_code_of_the_users_own_in_a_linear_layer_is_seen() -> None:
+    class Own(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tanh(super().forward(x))
+
+    hooked, patched = nn.Linear(4, 4), nn.Linear(4, 4)
+    hooked.register_forward_hook(lambda *args: torch.relu(args[2]))
+    patched.forward = lambda x: torch.sigmoid(x)  # type: ignore[method-assign]
+    model = nn.Sequential(Own(4, 4), hooked, patched, nn.Linear(4, 4))
+    assert foldmon.measure(model, ENDS).layers == ("0/tanh", "1/relu", "2/sigmoid")
