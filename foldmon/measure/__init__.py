@@ -124,6 +124,21 @@ def measure_here(
     # Breakpoints of layers that are not asked for count all the same.
     read = layers if method == "sampled" else None
     prober = Prober(model, ends, layers=read, at=at, forward=forward, chunk=chunk)
+    while True:
+        report = _measured(prober, ends, method, points, layers, max_evaluations, tolerance)
+        if prober.settle():
+            return report
+
+
+def _measured(
+    prober: Prober,
+    ends: Pairs,
+    method: Method,
+    points: int,
+    layers: str | Iterable[str] | None,
+    max_evaluations: int | None,
+    tolerance: float | None,
+) -> FoldingReport:
     # Imported when asked for: a monitor samples, and importing foldmon is to cost next to nothing.
     if method == "exact":
         from foldmon.measure.continuous import measure_exact

@@ -8,7 +8,7 @@ and only in this thread. Every hook returns None, so the pass computes what it a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from foldmon.measure.activations import FUNCTIONS, FUSED, SELECTIONS, Reading, reader_of
+from foldmon.measure.activations import Reading, reader_of
+from foldmon.measure.functions import BENDS, FUNCTIONS, FUSED, FunctionRule, as_function
 
 Visit = Callable[[str, Reading], None]
 """Receives a site's name and what was read there, during the forward pass."""
@@ -32,14 +33,17 @@ class Sightings:
 
     Attributes:
         not_understood: where and what, with the reason in words.
-        kinks: functional selections (``max``, ``clamp``, ...) outside activation layers, by place.
+        bends: functions that bend or select (``max``, ``clamp``, ``>``, ...) outside activation layers, and
+            the shape of what they last worked on, by place.
         executed: every module that ran, by path.
+        shapes: of the last input of every module that is no activation layer and was given one tensor.
         scripted: paths of the outermost TorchScript modules.
     """
 
     not_understood: dict[str, str] = field(default_factory=dict)
-    kinks: dict[str, str] = field(default_factory=dict)
+    bends: dict[str, tuple[str, torch.Size]] = field(default_factory=dict)
     executed: dict[str, nn.Module] = field(default_factory=dict)
+    shapes: dict[str, torch.Size] = field(default_factory=dict)
     scripted: list[str] = field(default_factory=list)
 
 
@@ -131,25 +135,32 @@ class Taps:
         """Read a functional activation; note what bends or selects without being one."""
         if self._inside:
             return
+        function = as_function(function)
         rule = FUNCTIONS.get(function)
-        if rule is not None:
-            name = _join(self.place, rule.name)
-            try:
-                reading = rule.read(args, kwargs)
-            except (TypeError, ValueError) as error:
-                self.sightings.not_understood.setdefault(name, f"the call could not be read: {error}")
-            else:
-                self.saw(name, reading)
+        if rule is not None and self._read(rule, args, kwargs):
             return
         if self.watch is not None:
             self.watch(self.place, function, args, kwargs)
-        if function in SELECTIONS and _selects_floats(args):
-            name = _join(self.place, SELECTIONS[function])
-            self.sightings.kinks.setdefault(name, SELECTIONS[function])
+        if function in BENDS:
+            bent = _largest_float((*args, *kwargs.values()))
+            if bent is not None:
+                self.sightings.bends[_join(self.place, BENDS[function])] = (BENDS[function], bent.shape)
         elif function in FUSED:
             name = self.place or f"/{FUSED[function]}"
-            why = f"the gates of {FUSED[function]} live inside a fused kernel"
+            why = f"the gates of {FUSED[function]} live inside a fused kernel, which no hook can look into"
             self.sightings.not_understood.setdefault(name, why)
+
+    def _read(self, rule: FunctionRule, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Read a call; False where it is no activation after all."""
+        name = _join(self.place, rule.name)
+        try:
+            reading = rule.read(args, kwargs)
+        except (TypeError, ValueError) as error:
+            self.sightings.not_understood.setdefault(name, f"the call could not be read: {error}")
+            return True
+        if reading is not None:
+            self.saw(name, reading)
+        return reading is not None
 
 
 def _holds(outer: str, name: str) -> bool:
@@ -160,8 +171,9 @@ def _join(place: str, function: str) -> str:
     return f"{place}/{function}" if place else f"/{function}"
 
 
-def _selects_floats(args: tuple[Any, ...]) -> bool:
-    return any(isinstance(a, Tensor) and a.is_floating_point() and a.ndim > 0 for a in args)
+def _largest_float(values: Iterable[Any]) -> Tensor | None:
+    tensors = (v for v in values if isinstance(v, Tensor) and v.is_floating_point() and v.ndim > 0)
+    return max(tensors, key=Tensor.numel, default=None)
 
 
 class _Enter:
@@ -175,6 +187,8 @@ class _Enter:
         taps._stack.append(self.name)
         taps.sightings.executed[self.name] = module
         if self.reader is None:
+            if len(args) == 1 and isinstance(args[0], Tensor):
+                taps.sightings.shapes[self.name] = args[0].shape
             return
         taps._inside += 1
         if taps._inside > 1:

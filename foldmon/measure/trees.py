@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+_COMMON = (
+    "what is common to all inputs belongs into forward=, such as forward=lambda model, x: model(x, common)"
+)
+
 
 def to_tensors(inputs: Any) -> Any:
     """The same tree with arrays turned into tensors that share their memory.
@@ -24,12 +28,20 @@ def to_tensors(inputs: Any) -> Any:
         raise TypeError(
             f"inputs must be a tensor or array, or a tuple or dict of them, got {type(inputs).__name__}"
         )
+    _check_layouts(tensors)
     if any(tensor.ndim == 0 for tensor in tensors):
-        raise ValueError("every input tensor needs a batch dimension first, got a 0-d tensor")
+        raise ValueError(f"every input tensor needs a batch dimension first, got a 0-d tensor; {_COMMON}")
     sizes = {len(tensor) for tensor in tensors}
     if len(sizes) > 1:
-        raise ValueError(f"input tensors differ in their batch size: {sorted(sizes)}")
+        raise ValueError(f"input tensors differ in their batch size: {sorted(sizes)}; {_COMMON}")
     return tree
+
+
+def _check_layouts(tensors: list[Tensor]) -> None:
+    if any(tensor.is_nested for tensor in tensors):
+        raise TypeError("inputs of differing lengths are joined by no line; pad nested tensors to one length")
+    if any(tensor.layout != torch.strided for tensor in tensors):
+        raise TypeError("sparse inputs are joined by no line; pass them dense (x.to_dense())")
 
 
 def _plain(inputs: Any) -> Any:
@@ -55,6 +67,12 @@ def map_tensors(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
 def batch_size(tree: Any) -> int:
     """Length of the batch dimension, 0 for a tree without tensors."""
     return next((len(t) for t in pytree.tree_leaves(tree) if isinstance(t, Tensor)), 0)
+
+
+def device_of_tree(tree: Any) -> torch.device:
+    """Device of the first tensor; the CPU for a tree without tensors."""
+    tensors = (t for t in pytree.tree_leaves(tree) if isinstance(t, Tensor))
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def take_rows(tree: Any, rows: Tensor) -> Any:
