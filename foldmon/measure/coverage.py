@@ -53,7 +53,7 @@ def hidden_activations(sightings: Sightings, sites: Iterable[str], like: Tensor)
     """Modules that ran and are activation layers that foldmon does not know, with what to do, by path.
 
     Found out by trying, in eval mode: a leaf of a class that is not torch's, which maps every number of
-    a tensor on its own and not along a straight line. One module of each class is tried.
+    a tensor on its own and not along a straight line. One module of each class and shape is tried.
 
     Args:
         sightings: of a pass.
@@ -61,15 +61,15 @@ def hidden_activations(sightings: Sightings, sites: Iterable[str], like: Tensor)
         like: has the dtype and the device of the model's activations.
     """
     with_sites = {site.rpartition("/")[0] or site.partition(":")[0] for site in sites}
-    tried: dict[type[nn.Module], bool] = {}
+    tried: dict[tuple[type[nn.Module], torch.Size], bool] = {}
     found: dict[str, str] = {}
     for name, module in sightings.executed.items():
         cls, shape = type(module), sightings.shapes.get(name)
         if not name or name in with_sites or shape is None or not _is_leaf_of_others(module):
             continue
-        if cls not in tried:
-            tried[cls] = _bends_pointwise(module, like.new_empty(shape))
-        if tried[cls]:
+        if (cls, shape) not in tried:
+            tried[cls, shape] = _bends_pointwise(module, like.new_empty(shape))
+        if tried[cls, shape]:
             found[name] = (
                 f"{cls.__name__} is not known to foldmon; if it is an activation layer, call "
                 f"foldmon.register_activation({cls.__name__}, thresholds)"

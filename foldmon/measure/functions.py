@@ -136,6 +136,8 @@ SELECTIONS: Mapping[Callable[..., Any], str] = _spellings(_SELECTIONS)
 BENDS: Mapping[Callable[..., Any], str] = {**SELECTIONS, **_spellings((*_COMPARISONS, *_CURVES))}
 """All that is named where it works on activations: selections, comparisons and written-out curves."""
 
+SORTS = frozenset({torch.sort, torch.argsort, Tensor.sort, Tensor.argsort})
+
 FUSED: Mapping[Callable[..., Any], str] = {
     function: name
     for name in (

@@ -22,6 +22,16 @@ def sample_of(values: Tensor) -> Tensor:
     return values.detach().clone()
 
 
+def put_back(values: Tensor, order: Tensor) -> Tensor:
+    """Values that were sorted, in the order that they were in before.
+
+    Args:
+        values: shape (N, ...), ``unsorted[order]``.
+        order: shape (N,), what sorted them.
+    """
+    return values[torch.argsort(order)]
+
+
 def misplaced(rows: Tensor, some: Tensor, order: Sequence[int]) -> str | None:
     """What is wrong with the rows of a pass, None where nothing is.
 

@@ -8,7 +8,7 @@ and only in this thread. Every hook returns None, so the pass computes what it a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from foldmon.measure.activations import Reading, reader_of
-from foldmon.measure.functions import BENDS, FUNCTIONS, FUSED, FunctionRule, as_function
+from foldmon.measure.functions import BENDS, FUNCTIONS, FUSED, SORTS, FunctionRule, as_function
+from foldmon.measure.rows import put_back
 
 Visit = Callable[[str, Reading], None]
 """Receives a site's name and what was read there, during the forward pass."""
@@ -60,12 +61,16 @@ class Taps:
 
     Attributes:
         watch: shown every torch function call outside activations, None to show none.
+        order: how the model last sorted a vector in this pass, shape (N,), None where it did not.
+        sorted: sites whose values were sorted so (tokens by expert) and are put back for ``visit``.
     """
 
     def __init__(self, model: nn.Module, visit: Visit) -> None:
         self.model = model
         self.visit = visit
         self.watch: Watch | None = None
+        self.order: Tensor | None = None
+        self.sorted: Set[str] = frozenset()
         self.sightings = Sightings()
         self._handles: list[RemovableHandle] = []
         self._calls: Counter[str] = Counter()
@@ -97,10 +102,12 @@ class Taps:
         self._calls.clear()
         self._stack.clear()
         self._inside = 0
+        self.order = None
         self._mode.paused = False
 
     def pause(self) -> None:
         """See no functional calls until the next :meth:`restart`: what is computed between passes."""
+        self.order = None
         self._mode.paused = True
 
     def _tap(self, name: str, module: nn.Module) -> None:
@@ -127,7 +134,12 @@ class Taps:
             return
         call = self._calls[name]
         self._calls[name] += 1
-        self.visit(f"{name}:{call}" if call else name, reading)
+        site = f"{name}:{call}" if call else name
+        if site in self.sorted:
+            if self.order is None or len(self.order) != len(reading.values):
+                return  # what sorted it elsewhere did not run
+            reading = Reading(put_back(reading.values, self.order), reading.thresholds)
+        self.visit(site, reading)
 
     def saw_function(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -234,6 +246,12 @@ class _FunctionTap(TorchFunctionMode):
         kwargs = kwargs or {}
         # Torch takes the mode away while this runs, so that neither the visitor's own calls nor those
         # inside ``func`` come back here.
-        if not self.paused:
-            self.taps.saw_function(func, args, kwargs)
-        return func(*args, **kwargs)
+        if self.paused:
+            return func(*args, **kwargs)
+        self.taps.saw_function(func, args, kwargs)
+        result = func(*args, **kwargs)
+        if func in SORTS:
+            order = result if isinstance(result, Tensor) else result[1]
+            if order.ndim == 1:
+                self.taps.order = order
+        return result
