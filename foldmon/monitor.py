@@ -91,8 +91,14 @@ class Monitor:
 
     @property
     def coverage(self) -> Coverage:
-        """Which activation layers are measured, and which were seen but not understood."""
-        return self._subject.coverage
+        """Which activation layers are measured, and which were seen but not understood.
+
+        From the first probe on it is that of the latest one: layers that met NaN or infinite values, or that
+        do not run in every pass, are named.
+        """
+        if self.report is None:
+            return self._subject.coverage
+        return self.report.coverage.with_notes(*self._subject.coverage.notes)
 
     @property
     def steps(self) -> int:

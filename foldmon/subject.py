@@ -17,7 +17,7 @@ from foldmon.measure import FoldingReport, Pairs, measure_here
 from foldmon.measure.coverage import Coverage
 from foldmon.measure.prober import Forward, Prober
 from foldmon.measure.random_state import drew, preserved_random_state, random_state, seed_all
-from foldmon.measure.wrappers import unwrap
+from foldmon.measure.wrappers import kept_buffers, unwrap
 from foldmon.sampling.replica import CannotCopyError, Replica, size_in_bytes
 
 logger = logging.getLogger("foldmon")
@@ -100,7 +100,7 @@ class Subject:
         model = self._model()
         if model is None:
             raise RuntimeError("the watched model no longer exists")
-        with preserved_random_state():
+        with preserved_random_state(), kept_buffers(model):
             if self._draws:
                 # The same draws at every probe, so that probes compare.
                 seed_all(self.config.seed)
@@ -157,7 +157,7 @@ class Subject:
         assert module is not None
         with preserved_random_state():
             before = random_state()
-            with resharded(module):
+            with resharded(module), kept_buffers(module):
                 prober = Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
             self._draws = drew(before)
         if self._draws and self._replica is not None:
@@ -167,12 +167,7 @@ class Subject:
         self.coverage: Coverage = prober.coverage
         if self._replica is not None and self._replica.stripped:
             note = f"{self._replica.stripped} forward hooks of yours do not run on the private copy"
-            self.coverage = Coverage(
-                self.coverage.sites,
-                self.coverage.not_covered,
-                self.coverage.kinks,
-                (*self.coverage.notes, note),
-            )
+            self.coverage = self.coverage.with_notes(note)
 
 
 @contextmanager

@@ -8,18 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+Sample = npt.NDArray[np.float32]
 
 # Of a dimension that is not the batch a few entries are enough, and keep this from costing memory.
 _ENTRIES = 16
 
 
-def sample_of(values: Tensor) -> Tensor:
+def sample_of(values: Tensor) -> Sample:
     """A few of the values at every place of the dimensions that may hold the batch, as a copy."""
-    for axis in range(1 if values.ndim == 2 else 2, values.ndim):
-        values = values.narrow(axis, 0, min(_ENTRIES, values.shape[axis]))
-    return values.detach().clone()
+    if values.ndim == 2:
+        values = values[:, :_ENTRIES]
+    elif values.ndim > 2:
+        values = values[:, :, :_ENTRIES]
+    if values.ndim > 3:
+        values = values[..., :_ENTRIES]
+    return np.array(values.detach().float().cpu().numpy())
 
 
 def put_back(values: Tensor, order: Tensor) -> Tensor:
@@ -32,37 +40,38 @@ def put_back(values: Tensor, order: Tensor) -> Tensor:
     return values[torch.argsort(order)]
 
 
-def misplaced(rows: Tensor, some: Tensor, order: Sequence[int]) -> str | None:
+def misplaced(rows: Sample, some: Sample, order: Sequence[int], eps: float) -> str | None:
     """What is wrong with the rows of a pass, None where nothing is.
 
     Args:
         rows: shape (R, k, ...), k entries of each row, from one pass.
         some: shape (r, k, ...), from a pass over some of these rows.
         order: which rows, length r.
+        eps: of the type of the values.
 
     Returns:
         "moved" where the values are those of the other pass but stand elsewhere, "changed" where they
         are others.
 
     Example:
-        >>> import torch
+        >>> import numpy as np
         >>> from foldmon.measure.rows import misplaced
-        >>> rows = torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]], [[7.0], [9.0]]])
-        >>> [misplaced(rows, some, (2, 0)) for some in (rows[[2, 0]], rows[[0, 2]], rows[[2, 0]] * 1.5)]
+        >>> rows = np.array([[[1.0], [2.0]], [[3.0], [4.0]], [[7.0], [9.0]]])
+        >>> passes = rows[[2, 0]], rows[[0, 2]], rows[[2, 0]] * 1.5
+        >>> [misplaced(rows, some, (2, 0), 1e-7) for some in passes]
         [None, 'moved', 'changed']
     """
-    a, b = (values.float().reshape(len(values), values.shape[1], -1).nan_to_num() for values in (rows, some))
-    slack = _slack(a, torch.finfo(rows.dtype).eps)
-    apart = (a[list(order)] - b).abs() > slack
-    if not bool(apart.any()):
+    # Rounding differs with the size of the batch, by far less than what another row's values differ by.
+    apart, largest = np.abs(rows[list(order)] - some), np.abs(rows).max(initial=0.0)
+    if apart.max(initial=0.0) <= 16 * eps * largest:
+        return None  # nearly always, and cheap
+    a, b = (np.nan_to_num(x.reshape(*x.shape[:2], -1), posinf=0.0, neginf=0.0) for x in (rows, some))
+    largest = np.abs(a).max()
+    spread = a.max((0, 1)) - a.min((0, 1))
+    slack = np.minimum(0.1 * spread + 16 * eps * largest, max(4096 * eps, 1e-4) * largest)
+    off = (np.abs(a[list(order)] - b) > slack).any(-1)
+    if not off.any():
         return None
-    strayed = b[apart.any(-1)][:32]
-    nearest = torch.cdist(strayed, a.flatten(0, 1)).amin(1)
-    return "moved" if bool((nearest <= slack.norm()).all()) else "changed"
-
-
-def _slack(values: Tensor, eps: float) -> Tensor:
-    """What rounding may change from one size of the batch to another, shape (entries,)."""
-    largest = values.abs().amax()
-    spread = values.amax((0, 1)) - values.amin((0, 1))
-    return torch.minimum(0.1 * spread + 16 * eps * largest, max(4096 * eps, 1e-4) * largest)
+    entries = a.reshape(-1, a.shape[-1])
+    nearest = [np.sqrt(((entries - stray) ** 2).sum(1)).min() for stray in b[off][:32]]
+    return "moved" if max(nearest) <= np.sqrt((slack**2).sum()) else "changed"

@@ -8,15 +8,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from foldmon.measure.activations import Reading
-from foldmon.measure.batch import batch_axis, batch_first
+from foldmon.measure.batch import batch_axis
 from foldmon.measure.coverage import hidden_activations
 from foldmon.measure.decision import predicted_class
 from foldmon.measure.lines import Lines
-from foldmon.measure.rows import misplaced, put_back, sample_of
+from foldmon.measure.rows import Sample, misplaced, sample_of
 from foldmon.measure.taps import Taps
 from foldmon.measure.trees import describe
 from foldmon.measure.wrappers import eager_eval
@@ -66,12 +67,12 @@ class Found:
 
 
 class _Seen(NamedTuple):
-    """What a site was given in a pass: its shape, bytes an entry, some values, and these in another order."""
+    """What a site was given in a pass; some of its values, and these as they were before a sort."""
 
     shape: torch.Size
-    item_bytes: int
-    sample: Tensor
-    sorted_back: Tensor | None
+    dtype: torch.dtype
+    sample: Sample
+    sorted_back: Sample | None
 
 
 class Scout:
@@ -120,8 +121,8 @@ class Scout:
         values, order = reading.values, self._taps.order
         sample = sample_of(values)
         fits = order is not None and len(order) == len(sample)
-        back = put_back(sample, order) if order is not None and fits else None
-        self._seen[site] = _Seen(values.shape, values.element_size(), sample, back)
+        back = sample[torch.argsort(order).cpu().numpy()] if order is not None and fits else None
+        self._seen[site] = _Seen(values.shape, values.dtype, sample, back)
 
     def _pass(self, points: Sequence[int]) -> tuple[dict[str, _Seen], Any]:
         """What every site is given in a pass over some of the points, and the output."""
@@ -141,7 +142,7 @@ class Scout:
         except Exception as error:
             raise CannotCallError(
                 f"{type(self.model).__name__} could not be called with {describe(self.lines.first)}: "
-                f"{error}\n"
+                f"{type(error).__name__}: {error}\n"
                 "Pass inputs as the model takes them, batch first (a dict is passed by keyword, a tuple by "
                 "position), or say how to call it with forward=. In foldmon.watch's data a tuple of two is "
                 "(inputs, labels)."
@@ -154,7 +155,7 @@ class Scout:
             text = f"no dimension of its input {tuple(own.shape)} follows the batch size"
             found.missed[site] = text + (": it is the same for a smaller batch" if alike else "")
             return
-        verdict = _verdict(own.sample, fewer.sample, own.shape, axis)
+        verdict = _verdict(own, own.sample, fewer.sample, axis)
         if verdict is not None and _sorts_back(own, fewer, axis):
             found.sorted.add(site)
             verdict = None
@@ -165,26 +166,28 @@ class Scout:
             found.notes.append(f"{site} {_BY_BATCH}")
         found.axes[site] = axis
         found.sizes[site] = math.prod(own.shape) // len(_POINTS)
-        found.bytes_a_row = max(found.bytes_a_row, found.sizes[site] * own.item_bytes)
+        found.bytes_a_row = max(found.bytes_a_row, found.sizes[site] * own.dtype.itemsize)
 
 
 def _axis(shape: Sequence[int], fewer: Sequence[int]) -> int | None:
     return batch_axis(shape, len(_POINTS), fewer, len(_FEWER))
 
 
-def _verdict(sample: Tensor, fewer: Tensor, shape: Sequence[int], axis: int) -> str | None:
+def _verdict(site: _Seen, sample: Sample, fewer: Sample, axis: int) -> str | None:
     """What is wrong with the order of a site's rows, None where nothing is or nothing can be said."""
-    rows, some = batch_first(sample, axis, len(_POINTS)), batch_first(fewer, axis, len(_FEWER))
-    if rows is None or some is None or rows.shape[1:] != some.shape[1:] or not rows.is_floating_point():
+    entries = site.shape[axis] // len(_POINTS)
+    if not site.dtype.is_floating_point or sample.shape[axis] != site.shape[axis]:
         return None
-    if shape[axis] == len(_POINTS):  # one entry a row
-        rows, some = rows.unsqueeze(1), some.unsqueeze(1)
-    return misplaced(rows, some, _FEWER)
+    if axis:
+        sample, fewer = (np.moveaxis(x, axis, 0) for x in (sample, fewer))
+    rows = sample.reshape(len(_POINTS), entries, -1)
+    some = fewer.reshape(len(_FEWER), entries, -1)
+    return misplaced(rows, some, _FEWER, torch.finfo(site.dtype).eps)
 
 
 def _sorts_back(own: _Seen, fewer: _Seen, axis: int) -> bool:
-    backs = own.sorted_back, fewer.sorted_back
-    return all(back is not None for back in backs) and _verdict(*backs, own.shape, axis) is None  # type: ignore[arg-type]
+    back, fewer_back = own.sorted_back, fewer.sorted_back
+    return back is not None and fewer_back is not None and _verdict(own, back, fewer_back, axis) is None
 
 
 def nothing_found(executed: Mapping[str, nn.Module], missed: Mapping[str, str], kinks: Iterable[str]) -> str:

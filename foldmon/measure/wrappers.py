@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 # Wrappers by class name (some need a distributed build to import) and the attribute that holds the
 # wrapped module.
@@ -76,10 +77,43 @@ def eval_flags(model: nn.Module) -> Iterator[None]:
     finally:
         for module, flag in zip(modules, flags, strict=True):
             module.training = flag
+        _set_flags_of_new_modules(model, {id(module) for module in modules})
         for module, call in compiled:
             module._compiled_call_impl = call
         for attributes, forward in wrapped:
             attributes["forward"] = forward
+
+
+def _set_flags_of_new_modules(model: nn.Module, known: set[int]) -> None:
+    """Let modules that the model put in during the pass (BigBird does) train as what holds them does."""
+    for parent in model.modules():
+        for module in parent.children():
+            if id(module) not in known:
+                module.training = parent.training
+
+
+@contextmanager
+def kept_buffers(model: nn.Module) -> Iterator[None]:
+    """Put the model's buffers back at the end of the block: a forward pass may write to them in eval mode.
+
+    Tensors are exchanged, not written to: a backward pass may still need the own ones.
+    """
+    own = [
+        (module._buffers, dict(module._buffers))
+        for module in model.modules()
+        if module._buffers and not isinstance(module, torch.jit.ScriptModule)
+    ]
+    copies: dict[int, Any] = {}
+    try:
+        for buffers, kept in own:
+            for name, tensor in kept.items():
+                if tensor is not None and not is_lazy(tensor):
+                    buffers[name] = copies.setdefault(id(tensor), tensor.detach().clone())
+        yield
+    finally:
+        for buffers, kept in own:
+            buffers.clear()
+            buffers.update(kept)
 
 
 @contextmanager
