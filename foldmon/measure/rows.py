@@ -62,7 +62,8 @@ def misplaced(rows: Sample, some: Sample, order: Sequence[int], eps: float) -> s
         [None, 'moved', 'changed']
     """
     # Rounding differs with the size of the batch, by far less than what another row's values differ by.
-    apart, largest = np.abs(rows[list(order)] - some), np.abs(rows).max(initial=0.0)
+    with np.errstate(invalid="ignore"):  # infinite values
+        apart, largest = np.abs(rows[list(order)] - some), np.abs(rows).max(initial=0.0)
     if apart.max(initial=0.0) <= 16 * eps * largest:
         return None  # nearly always, and cheap
     a, b = (np.nan_to_num(x.reshape(*x.shape[:2], -1), posinf=0.0, neginf=0.0) for x in (rows, some))
