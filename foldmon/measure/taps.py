@@ -132,6 +132,10 @@ class Taps:
         if reading.values.is_complex():
             self.sightings.not_understood.setdefault(name, "its pre-activations are complex numbers")
             return
+        if torch._C._functorch.is_functorch_wrapped_tensor(reading.values):
+            why = "it runs under torch.vmap, where no input's values can be read"
+            self.sightings.not_understood.setdefault(name, why)
+            return
         call = self._calls[name]
         self._calls[name] += 1
         site = f"{name}:{call}" if call else name

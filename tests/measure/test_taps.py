@@ -500,6 +500,17 @@ def test_dead_and_saturated_units() -> None:
     assert (report.dead.item(), report.saturated.item()) == (0.25, 0.25)
 
 
+def test_calls_under_vmap_are_reported() -> None:
+    class Mapped(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return torch.tanh(torch.vmap(torch.relu)(x))
+
+    coverage = coverage_of(Mapped())
+    assert list(coverage.sites) == ["/tanh"]
+    assert "vmap" in coverage.not_covered["/relu"]
+    assert coverage.notes == ()
+
+
 def test_uninterpretable_calls_are_reported() -> None:
     class Listing(nn.ReLU):
         def forward(self, items: Any) -> Any:
