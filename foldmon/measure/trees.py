@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+_SHOWN = 8  # entries of a tuple or dict in an error message
 _COMMON = (
     "what is common to all inputs belongs into forward=, such as forward=lambda model, x: model(x, common)"
 )
@@ -45,7 +46,9 @@ def _check_layouts(tensors: list[Tensor]) -> None:
 
 
 def _plain(inputs: Any) -> Any:
-    """Mappings of other libraries (a tokenizer's BatchEncoding, ...) as the dicts they stand for."""
+    """Tables of pandas as arrays, other libraries' mappings (a tokenizer's BatchEncoding, ...) as dicts."""
+    if hasattr(inputs, "to_numpy"):
+        return inputs.to_numpy()
     return dict(inputs) if hasattr(inputs, "keys") and not isinstance(inputs, dict) else inputs
 
 
@@ -92,10 +95,15 @@ def describe(tree: Any) -> str:
     if isinstance(tree, Tensor):
         return f"{str(tree.dtype).removeprefix('torch.')} {tuple(tree.shape)}"
     if isinstance(tree, dict):
-        return "{" + ", ".join(f"{key}: {describe(value)}" for key, value in tree.items()) + "}"
+        return "{" + _listed([f"{key}: {describe(value)}" for key, value in tree.items()]) + "}"
     if isinstance(tree, tuple | list):
-        return "(" + ", ".join(map(describe, tree)) + ")"
+        return "(" + _listed([describe(item) for item in tree[: _SHOWN + 1]], len(tree)) + ")"
     return type(tree).__name__
+
+
+def _listed(words: list[str], count: int = 0) -> str:
+    count = max(count, len(words))
+    return ", ".join(words[:_SHOWN]) + (f", ... ({count} in all)" if count > _SHOWN else "")
 
 
 def call(model: Callable[..., Any], inputs: Any) -> Any:
