@@ -15,7 +15,7 @@ from foldmon.measure.prober import Forward, Prober
 from foldmon.measure.random_state import preserved_random_state
 from foldmon.measure.report import FoldingReport
 from foldmon.measure.sampled import measure_sampled
-from foldmon.measure.wrappers import kept_buffers, unwrap
+from foldmon.measure.wrappers import compiled_functions, kept_buffers, unwrap
 
 __all__ = [
     "SELECTED_INDEX",
@@ -92,7 +92,7 @@ def measure(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    with preserved_random_state(), kept_buffers(model):
+    with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
         return measure_here(
             model, pairs, method=method, points=points, layers=layers, at=at, forward=forward, chunk=chunk,
             max_evaluations=max_evaluations, tolerance=tolerance, dtype=dtype,
