@@ -385,27 +385,3 @@ def test_the_model_and_the_random_state_are_left_alone(deep: nn.Sequential) -> N
     assert deep[0].training
     assert not deep[1]._forward_pre_hooks
     assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize(
-    "act", [lambda z: z.clamp(min=0), lambda z: z.clamp_min(0), lambda z: torch.clip(input=z, min=0.0)]
-)
-def test_a_clamp_from_below_at_zero_is_relu(act: Any) -> None:
-    class Net(nn.Module):
-        def __init__(self, act: Any) -> None:
-            super().__init__()
-            torch.manual_seed(0)
-            self.linears = nn.ModuleList([nn.Linear(8, 8) for _ in range(4)])
-            self.act = act
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            for linear in self.linears:
-                x = self.act(linear(x))
-            return x
-
-    ends = torch.randn(6, 8), torch.randn(6, 8)
-    relu, clamp = (foldmon.measure(Net(each), ends, method="exact") for each in (torch.relu, act))
-    assert clamp.exact
-    assert clamp.evaluations == relu.evaluations
-    np.testing.assert_array_equal(clamp.r1, relu.r1)
-    np.testing.assert_array_equal(clamp.r2, relu.r2)
