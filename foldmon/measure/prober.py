@@ -144,8 +144,11 @@ class Prober:
         """Read only the sites that ``layers`` asks for from now on.
 
         Raises:
-            ValueError: a name or pattern that fits no site.
+            ValueError: a name or pattern that fits no site, or one that cannot be measured.
         """
+        for name in (layers,) if isinstance(layers, str) else layers or ():
+            if name in self._found.missed:
+                raise ValueError(f"layer {name!r} cannot be measured: {self._found.missed[name]}")
         self.sites = choose(tuple(self._found.sizes), layers)
         self.units = tuple(self._found.sizes[site] for site in self.sites)
         self._places = {site: place for place, site in enumerate(self.sites)}

@@ -136,6 +136,8 @@ class Taps:
             why = "it runs under torch.vmap, where no input's values can be read"
             self.sightings.not_understood.setdefault(name, why)
             return
+        if reading.values.is_quantized:
+            reading = Reading(reading.values.dequantize(), reading.thresholds)
         call = self._calls[name]
         self._calls[name] += 1
         site = f"{name}:{call}" if call else name

@@ -112,6 +112,12 @@ def test_experts_that_see_some_inputs_only_are_left_out_with_the_reason() -> Non
     assert alone.coverage.not_covered["experts.0.1"] == "it does not run in every pass"
 
 
+def test_asking_for_a_layer_that_cannot_be_measured_says_why() -> None:
+    model = nn.Sequential(same_weights(sequence_folded_in_first), nn.Tanh())
+    with pytest.raises(ValueError, match="'0/relu' cannot be measured: its rows"):
+        foldmon.measure(model, ends(), layers=["1", "0/relu"])
+
+
 def test_nothing_left_after_leaving_out_says_why() -> None:
     model = Routed()
     model.head = nn.Identity()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.ao import quantization
 from torch.nn import functional as F
 
 import foldmon
@@ -418,6 +419,24 @@ def test_compiled_models_are_measured_eagerly_without_recompilation(kind: str) -
     assert report.r2.sum() > 0
     assert torch.equal(model(x), expected)
     assert len(compilations) == compiled
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_quantized_models() -> None:
+    torch.manual_seed(0)
+    layers = nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.Hardswish(), nn.Linear(16, 3)
+    model = nn.Sequential(quantization.QuantStub(), *layers, quantization.DeQuantStub(), nn.ReLU()).eval()
+    ends = torch.randn(5, 8), torch.randn(5, 8)
+    whole = foldmon.measure(model, ends)
+    dynamic = quantization.quantize_dynamic(model, {nn.Linear})
+    assert foldmon.measure(dynamic, ends).layers == whole.layers
+    model.qconfig = quantization.get_default_qconfig("x86")
+    prepared = quantization.prepare(model)
+    prepared(torch.cat(ends))
+    static = foldmon.measure(quantization.convert(prepared), ends)
+    assert static.layers == whole.layers
+    assert static.coverage.not_covered == {}
+    assert (static.r2[:, 0] > 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
