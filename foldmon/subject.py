@@ -155,14 +155,14 @@ class Subject:
         """Evaluate a few points in the user's thread: errors show at once, and random draws are noticed."""
         module = self._replica.module if self._replica is not None else self._model()
         assert module is not None
-        if self._replica is not None and _runs_compiled_functions(lambda: self._prober(module)):
+        if self._replica is not None and _runs_compiled_functions(lambda: self._new_prober(module)):
             # A sampler's thread cannot keep them from being compiled anew for every probe.
             self.reason = "its forward pass calls functions under torch.compile"
             self._replica = None
         with preserved_random_state():
             before = random_state()
             with compiled_functions("force_eager"):
-                prober = self._prober(module)
+                prober = self._new_prober(module)
             self._draws = drew(before)
         if self._draws and self._replica is not None:
             # A sampler's thread must not draw from generators that training draws from.
@@ -173,7 +173,7 @@ class Subject:
             note = f"{self._replica.stripped} forward hooks of yours do not run on the private copy"
             self.coverage = self.coverage.with_notes(note)
 
-    def _prober(self, module: nn.Module) -> Prober:
+    def _new_prober(self, module: nn.Module) -> Prober:
         config = self.config
         with resharded(module), kept_buffers(module):
             return Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
