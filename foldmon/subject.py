@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +18,7 @@ from foldmon.measure import FoldingReport, Pairs, measure_here
 from foldmon.measure.coverage import Coverage
 from foldmon.measure.prober import Forward, ModelChangedError, Prober
 from foldmon.measure.random_state import drew, preserved_random_state, random_state, seed_all
-from foldmon.measure.wrappers import unwrap
+from foldmon.measure.wrappers import compiled_functions, kept_buffers, unwrap
 from foldmon.sampling.replica import CannotCopyError, Replica, size_in_bytes
 
 logger = logging.getLogger("foldmon")
@@ -101,7 +102,7 @@ class Subject:
         model = self._model()
         if model is None:
             raise RuntimeError("the watched model no longer exists")
-        with preserved_random_state():
+        with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
             if self._draws:
                 # The same draws at every probe, so that probes compare.
                 seed_all(self.config.seed)
@@ -178,13 +179,16 @@ class Subject:
 
     def _look_over(self) -> None:
         """Evaluate a few points in the user's thread: errors show at once, and random draws are noticed."""
-        config = self.config
         module = self._replica.module if self._replica is not None else self._model()
         assert module is not None
+        if self._replica is not None and _runs_compiled_functions(lambda: self._new_prober(module)):
+            # A sampler's thread cannot keep them from being compiled anew for every probe.
+            self.reason = "its forward pass calls functions under torch.compile"
+            self._replica = None
         with preserved_random_state():
             before = random_state()
-            with resharded(module):
-                prober = Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
+            with compiled_functions("force_eager"):
+                prober = self._new_prober(module)
             self._draws = drew(before)
         if self._draws and self._replica is not None:
             # A sampler's thread must not draw from generators that training draws from.
@@ -193,12 +197,23 @@ class Subject:
         self.coverage: Coverage = prober.coverage
         if self._replica is not None and self._replica.stripped:
             note = f"{self._replica.stripped} forward hooks of yours do not run on the private copy"
-            self.coverage = Coverage(
-                self.coverage.sites,
-                self.coverage.not_covered,
-                self.coverage.kinks,
-                (*self.coverage.notes, note),
-            )
+            self.coverage = self.coverage.with_notes(note)
+
+    def _new_prober(self, module: nn.Module) -> Prober:
+        config = self.config
+        with resharded(module), kept_buffers(module):
+            return Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
+
+
+def _runs_compiled_functions(look: Callable[[], object]) -> bool:
+    if "torch._dynamo" not in sys.modules:
+        return False
+    try:
+        with preserved_random_state(), compiled_functions("fail_on_recompile"):
+            look()
+    except Exception as error:  # any other shows again when the model is looked over
+        return "fail_on_recompile" in str(error)
+    return False
 
 
 @contextmanager

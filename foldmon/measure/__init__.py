@@ -15,7 +15,7 @@ from foldmon.measure.prober import Forward, Prober
 from foldmon.measure.random_state import preserved_random_state
 from foldmon.measure.report import FoldingReport
 from foldmon.measure.sampled import measure_sampled
-from foldmon.measure.wrappers import unwrap
+from foldmon.measure.wrappers import compiled_functions, kept_buffers, unwrap
 
 __all__ = [
     "SELECTED_INDEX",
@@ -47,7 +47,8 @@ def measure(
     """Measure the folding of every activation layer along straight lines between paired inputs.
 
     The model is evaluated in eval mode, without gradients and outside autocast, and is left as it was:
-    its modes, weights, buffers, hooks and all global random states.
+    its modes, weights, buffers, hooks and all global random states. (What its own forward pass sets in eval
+    mode beside buffers, such as plain attributes, it sets here too.)
 
     Args:
         model: any module with activation layers; compiled and DDP wrappers are looked through.
@@ -92,7 +93,9 @@ def measure(
         >>> report.layers, report.chi.shape, float(report.chi[:, 0].max())
         (('1', '3'), (8, 2), 0.0)
     """
-    with preserved_random_state():
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
         return measure_here(
             model, pairs, method=method, points=points, layers=layers, at=at, forward=forward, chunk=chunk,
             max_evaluations=max_evaluations, tolerance=tolerance, dtype=dtype,
@@ -131,6 +134,21 @@ def measure_here(
     # Breakpoints of layers that are not asked for count all the same.
     read = layers if method == "sampled" else None
     prober = prober or Prober(model, ends, layers=read, at=at, forward=forward, chunk=chunk)
+    while True:
+        report = _measured(prober, ends, method, points, layers, max_evaluations, tolerance)
+        if prober.settle():
+            return report
+
+
+def _measured(
+    prober: Prober,
+    ends: Pairs,
+    method: Method,
+    points: int,
+    layers: str | Iterable[str] | None,
+    max_evaluations: int | None,
+    tolerance: float | None,
+) -> FoldingReport:
     # Imported when asked for: a monitor samples, and importing foldmon is to cost next to nothing.
     if method == "exact":
         from foldmon.measure.continuous import measure_exact
@@ -162,8 +180,6 @@ def _check_precision(
 
 def _copy_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A private copy of the model in another floating-point type."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     try:
         return copy.deepcopy(unwrap(model)).to(dtype)
     except Exception as error:

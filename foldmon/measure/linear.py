@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
-from foldmon.measure.activations import SELECTIONS, Thresholds
+from foldmon.measure.activations import Thresholds
+from foldmon.measure.functions import SELECTIONS
 
 
 class Shape(IntEnum):
@@ -51,8 +52,11 @@ _PIECEWISE_LINEAR = (
     nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid, nn.Softshrink,
 )  # fmt: skip
 _PIECEWISE_LINEAR_FUNCTIONS = frozenset(
-    {"relu", "leaky_relu", "prelu", "relu6", "hardtanh", "hardsigmoid", "softshrink"}
-)
+    {
+        "relu", "leaky_relu", "prelu", "relu6", "hardtanh", "hardsigmoid", "softshrink",
+        "clamp", "clip", "clamp_min",
+    }
+)  # fmt: skip
 # Linear in all tensors together, or changing no values.
 _ALWAYS_LINEAR = frozenset(
     {

@@ -39,9 +39,10 @@ class FoldingReport:
         classes: shape (P, 2), class index of each end, None without labels.
         class_names: the classes.
         nonfinite: shape (L,), number of NaN or infinite pre-activations met.
-        dead: shape (L,), share of units whose symbol was the lowest at every point.
-        saturated: shape (L,), share of units whose symbol was the highest at every point.
-        coverage: what of the model was measured.
+        dead: shape (L,), share of units whose symbol was the lowest at every point; NaN for a layer that met
+            NaN or infinite values, which would read as dead units or hide them.
+        saturated: shape (L,), share of units whose symbol was the highest at every point; NaN likewise.
+        coverage: what of the model was measured; it names the layers that met NaN or infinite values.
         notes: what else to know of the numbers, in words.
     """
 
@@ -63,6 +64,14 @@ class FoldingReport:
     class_names: tuple[str, ...] = ()
     step: int | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        blurred = self.nonfinite > 0
+        for name in ("dead", "saturated"):
+            object.__setattr__(self, name, np.where(blurred, np.nan, getattr(self, name)))
+        names = (site for site, hit in zip(self.layers, blurred, strict=True) if hit)
+        notes = (f"{site} met NaN or infinite values, whose symbols mean nothing" for site in names)
+        object.__setattr__(self, "coverage", self.coverage.with_notes(*notes))
 
     @property
     def r2_cumulative(self) -> Distances:
