@@ -90,7 +90,7 @@ def test_a_renewed_prober_embeds_tokens_with_the_new_weights() -> None:
         {"calls": True},  # a module that may be an activation layer
         {"labels": True},  # no logits
     ],
-    ids=str,
+    ids=["site gone", "other order", "site more", "fewer units", "selection", "module", "no logits"],
 )
 def test_another_way_of_running_is_noticed(change: dict[str, Any]) -> None:
     model = Model().eval()
