@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -16,7 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from foldmon.config import Config
-from foldmon.distributed import Team, TeamError
+from foldmon.distributed import TeamError
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.first import FirstRecord
 from foldmon.exporters.journal import JSONLExporter, read_journal
@@ -26,6 +25,7 @@ from foldmon.logged import Logged
 from foldmon.measure.coverage import Coverage
 from foldmon.measure.report import FoldingReport
 from foldmon.sampling.guard import Guard
+from foldmon.sampling.pace import pace_of
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.schedule import Schedule
 from foldmon.sampling.steps import StepCounter
@@ -78,22 +78,22 @@ class Monitor:
         self._measuring = threading.Lock()
         self._guard = Guard(final=TeamError)
         self._closed = False
-        self._taken = 0  # steps in this process
-        self._next = 0.0  # step of the next probe of a team
+        self._pace = pace_of(subject, self._schedule, self._sampler, self._guard, self._probe)
         self._output = Output(journal, exporters)
         self._first = FirstRecord(self._output.write)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
         self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer)
         if subject.reason is not None:
             logger.warning("foldmon: %s: %s", IN_PLACE, subject.reason)
-        self._guard.run(self._begin_if_due)
+        self._guard.run(lambda: self._begin_if_due(0))
 
     # What the user reads
 
     @property
     def coverage(self) -> Coverage:
-        """Which activation layers are measured, and which were seen but not understood."""
-        return self._subject.coverage
+        """Which activation layers the latest probe measured, and which were seen but not understood."""
+        own = self._subject.coverage
+        return own if self.report is None else self.report.coverage.with_notes(*own.notes)
 
     @property
     def steps(self) -> int:
@@ -265,51 +265,14 @@ class Monitor:
         self._guard.run(self._first.release)
         self._alarm.tell()
         self._step += steps
-        self._taken += steps
-        self._guard.run(self._begin_if_due)
+        self._guard.run(lambda: self._begin_if_due(steps))
 
-    def _begin_if_due(self) -> None:
-        now = time.perf_counter()
+    def _begin_if_due(self, taken: int) -> None:
         if self._step:
-            self._schedule.start(now)
-        if (team := self._subject.team) is not None:
-            if self._step >= self._next and not self._guard.ended:
-                self._probe_together(team)
-            return
-        if now < self._guard.resume_at or not self._schedule.due(self._step, now):
-            return
-        if self._sampler.busy:
-            self.skipped += 1
-            self._schedule.postpone(now)
-            return
-        self._subject.snapshot()
-        stall = time.perf_counter() - now
-        if self._subject.background:
-            step = self._step
-            self._sampler.offer(lambda: self._guarded_probe(step, stall))
-        else:
-            self._guarded_probe(self._step, stall)
-
-    def _probe_together(self, team: Team) -> None:
-        # The ranks' clocks differ: all of them do what the first one's says, and no one asks at every step.
-        self._next = math.inf
-        self._guarded_probe(self._step, 0.0)
-
-        def after() -> int:
-            every = self.config.every
-            if every is not None:
-                ahead = every - self._step % every
-            else:
-                ahead = self._schedule.steps_ahead(self._taken, time.perf_counter())
-            return max(ahead, 1 << min(self._guard.failures, 12))
-
-        self._next = self._step + team.from_first(after)
+            self._schedule.start(time.perf_counter())
+        self.skipped += self._pace.advance(self._step, taken)
 
     # In the sampler's thread (in the training thread where there is no copy)
-
-    def _guarded_probe(self, step: int, stall: float) -> None:
-        if self._guard.run(lambda: self._probe(step, stall)):
-            self._guard.failures = 0
 
     def _probe(self, step: int, stall: float) -> FoldingReport:
         began = time.perf_counter()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,9 +16,9 @@ from foldmon.config import Config
 from foldmon.distributed import Team, resharded
 from foldmon.measure import FoldingReport, Pairs, measure_here
 from foldmon.measure.coverage import Coverage
-from foldmon.measure.prober import Forward, Prober
+from foldmon.measure.prober import Forward, ModelChangedError, Prober
 from foldmon.measure.random_state import drew, preserved_random_state, random_state, seed_all
-from foldmon.measure.wrappers import unwrap
+from foldmon.measure.wrappers import compiled_functions, kept_buffers, unwrap
 from foldmon.sampling.replica import CannotCopyError, Replica, size_in_bytes
 
 logger = logging.getLogger("foldmon")
@@ -67,6 +68,7 @@ class Subject:
         self.team = team
         self.reason: str | None = None
         self._replica: Replica | None = None
+        self._prober: Prober | None = None
         self._draws = False
         self._copied: Any = None
         if config.background and team is None:
@@ -100,7 +102,7 @@ class Subject:
         model = self._model()
         if model is None:
             raise RuntimeError("the watched model no longer exists")
-        with preserved_random_state():
+        with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
             if self._draws:
                 # The same draws at every probe, so that probes compare.
                 seed_all(self.config.seed)
@@ -108,7 +110,7 @@ class Subject:
 
     def release(self) -> None:
         """Free the private copy; nothing is measured any more."""
-        self._replica = None
+        self._replica = self._prober = None
 
     def _measure(self, module: nn.Module) -> FoldingReport:
         config = self.config
@@ -121,6 +123,30 @@ class Subject:
                 at=config.at,
                 forward=self.forward,
             )
+        if self._replica is None or config.method == "exact":
+            return self._measure_with(module, None)
+        kept, self._prober = self._prober, None
+        if kept is not None and kept.model is module:
+            try:
+                kept.renew()
+                report = self._measure_with(module, kept)
+            except ModelChangedError:
+                logger.info("foldmon: the model runs in another way than before; its layers are found anew")
+            else:
+                self._keep(kept)
+                return report
+        prober = Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
+        report = self._measure_with(module, prober)
+        self._keep(prober)
+        return report
+
+    def _keep(self, prober: Prober) -> None:
+        """Keep what is known of the copy's sites for the next probe; not after one that failed."""
+        prober.lines.forget()
+        self._prober = prober
+
+    def _measure_with(self, module: nn.Module, prober: Prober | None) -> FoldingReport:
+        config = self.config
         return measure_here(
             module,
             self.pairs,
@@ -131,10 +157,11 @@ class Subject:
             layers=config.layers,
             at=config.at,
             forward=self.forward,
+            prober=prober,
         )
 
     def _try_replica(self) -> None:
-        self._replica = None
+        self._replica = self._prober = None
         model = self._model()
         if model is None:
             return
@@ -152,13 +179,16 @@ class Subject:
 
     def _look_over(self) -> None:
         """Evaluate a few points in the user's thread: errors show at once, and random draws are noticed."""
-        config = self.config
         module = self._replica.module if self._replica is not None else self._model()
         assert module is not None
+        if self._replica is not None and _runs_compiled_functions(lambda: self._new_prober(module)):
+            # A sampler's thread cannot keep them from being compiled anew for every probe.
+            self.reason = "its forward pass calls functions under torch.compile"
+            self._replica = None
         with preserved_random_state():
             before = random_state()
-            with resharded(module):
-                prober = Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
+            with compiled_functions("force_eager"):
+                prober = self._new_prober(module)
             self._draws = drew(before)
         if self._draws and self._replica is not None:
             # A sampler's thread must not draw from generators that training draws from.
@@ -167,12 +197,23 @@ class Subject:
         self.coverage: Coverage = prober.coverage
         if self._replica is not None and self._replica.stripped:
             note = f"{self._replica.stripped} forward hooks of yours do not run on the private copy"
-            self.coverage = Coverage(
-                self.coverage.sites,
-                self.coverage.not_covered,
-                self.coverage.kinks,
-                (*self.coverage.notes, note),
-            )
+            self.coverage = self.coverage.with_notes(note)
+
+    def _new_prober(self, module: nn.Module) -> Prober:
+        config = self.config
+        with resharded(module), kept_buffers(module):
+            return Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
+
+
+def _runs_compiled_functions(look: Callable[[], object]) -> bool:
+    if "torch._dynamo" not in sys.modules:
+        return False
+    try:
+        with preserved_random_state(), compiled_functions("fail_on_recompile"):
+            look()
+    except Exception as error:  # any other shows again when the model is looked over
+        return "fail_on_recompile" in str(error)
+    return False
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from foldmon.measure.coverage import Coverage
@@ -53,9 +54,13 @@ def _layers(report: FoldingReport) -> list[str]:
     for place, name in enumerate(report.layers):
         rows.append(
             f"{_shortened(name):<{_NAME_WIDTH}} {report.units[place]:>9,} {folding[place]:>8.4f} "
-            f"{profile[place]:>8.4f} {report.dead[place]:>6.1%}"
+            f"{profile[place]:>8.4f} {_share(report.dead[place]):>6}"
         )
     return rows + [f"! {note}" for note in report.notes]
+
+
+def _share(value: float) -> str:
+    return "?" if math.isnan(value) else f"{value:.1%}"
 
 
 def _shortened(name: str) -> str:

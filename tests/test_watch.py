@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import math
 import threading
 import weakref
 from itertools import pairwise
@@ -296,3 +297,26 @@ def test_wrong_data_and_models_raise_at_once(mlp, held_out):
         foldmon.watch(nn.Sequential(nn.Linear(8, 8, device="meta"), nn.ReLU()), held_out, exporters=[])
     with pytest.raises(ValueError, match="lazy"):
         foldmon.watch(nn.Sequential(nn.LazyLinear(8), nn.ReLU()), held_out, exporters=[])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_nan_is_named_by_layer_in_report_coverage_and_journal(mlp, held_out, dtype):
+    model = mlp.to(dtype)
+    monitor = foldmon.watch(model, held_out, every=1000, exporters=[])
+    monitor.flush()
+    assert not any("NaN" in note for note in monitor.coverage.notes)
+    with torch.no_grad():
+        model[2].weight[0, 0] = torch.nan  # one unit of the second layer, and all units of the third
+    report = monitor.probe()
+    monitor.close()
+    first, second, third = report.nonfinite
+    assert first == 0
+    assert third == report.evaluations * report.units[2]
+    assert second == report.evaluations
+    record = probes(monitor)[-1]
+    assert record["nonfinite"] == [0, second, third]
+    assert [math.isnan(share) for share in record["dead"]] == [False, True, True]
+    for text in (" ".join(record["notes"]), " ".join(monitor.coverage.notes), monitor.summary()):
+        assert "3 met" in text
+        assert "5 met" in text
+        assert "1 met" not in text

@@ -15,7 +15,7 @@ from foldmon.measure.prober import Forward, Prober
 from foldmon.measure.random_state import preserved_random_state
 from foldmon.measure.report import FoldingReport
 from foldmon.measure.sampled import measure_sampled
-from foldmon.measure.wrappers import unwrap
+from foldmon.measure.wrappers import compiled_functions, kept_buffers, unwrap
 
 __all__ = [
     "SELECTED_INDEX",
@@ -47,17 +47,21 @@ def measure(
     """Measure the folding of every activation layer along straight lines between paired inputs.
 
     The model is evaluated in eval mode, without gradients and outside autocast, and is left as it was:
-    its modes, weights, buffers, hooks and all global random states.
+    its modes, weights, buffers, hooks and all global random states. (What its own forward pass sets in eval
+    mode beside buffers, such as plain attributes, it sets here too.)
 
     Args:
         model: any module with activation layers; compiled and DDP wrappers are looked through.
         pairs: P pairs of inputs, ``Pairs`` or a tuple ``(x1, x2)``, batch first, each a tensor or array,
             or a tuple or dict of them. Integer inputs (tokens) are joined in embedding space.
         method: "sampled" looks at equally spaced points. "exact" finds every symbol change of a network
-            that is linear in pieces (``report.exact``); other networks are refined until neighbouring
-            codes differ in at most one symbol or by 2**-12 in t, which may miss pairs of changes that
-            undo each other in between. "auto" uses no more points and pairs than ``tolerance`` needs and
-            ``max_evaluations`` allows; its report holds the pairs it used, and ``report.notes`` says why.
+            that is linear in pieces (``report.exact``: certified, within the rounding of its type); other
+            networks are refined until neighbouring codes differ in at most one symbol or by 2**-12 in t,
+            which may miss pairs of changes that undo each other in between. "auto" uses no more points and
+            pairs than ``tolerance`` needs and ``max_evaluations`` allows: exact paths where they cost next to
+            nothing, else few points, and r1 and r2 extrapolated from them, so that phi is right on average
+            while a single path's are estimates; its report holds the pairs it used, and ``report.notes``
+            says what was done and why it ended.
         points: n, points a path, at least 2; not used by "exact".
         layers: names or shell patterns of the layers to measure; None for all.
         at: path of the module whose output is interpolated instead of the inputs.
@@ -89,7 +93,9 @@ def measure(
         >>> report.layers, report.chi.shape, float(report.chi[:, 0].max())
         (('1', '3'), (8, 2), 0.0)
     """
-    with preserved_random_state():
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
         return measure_here(
             model, pairs, method=method, points=points, layers=layers, at=at, forward=forward, chunk=chunk,
             max_evaluations=max_evaluations, tolerance=tolerance, dtype=dtype,
@@ -109,8 +115,12 @@ def measure_here(
     max_evaluations: int | None = None,
     tolerance: float | None = None,
     dtype: torch.dtype | None = None,
+    prober: Prober | None = None,
 ) -> FoldingReport:
-    """:func:`measure` for threads other than the user's: it touches no global random state."""
+    """:func:`measure` for threads other than the user's: it touches no global random state.
+
+    A ``prober`` that was made with the same arguments, or renewed, saves making one here.
+    """
     if points < 2:
         raise ValueError(f"points must be at least 2 (both ends of a path), got {points}")
     if chunk is not None and chunk < 1:
@@ -123,7 +133,22 @@ def measure_here(
         model = _copy_in(model, dtype)
     # Breakpoints of layers that are not asked for count all the same.
     read = layers if method == "sampled" else None
-    prober = Prober(model, ends, layers=read, at=at, forward=forward, chunk=chunk)
+    prober = prober or Prober(model, ends, layers=read, at=at, forward=forward, chunk=chunk)
+    while True:
+        report = _measured(prober, ends, method, points, layers, max_evaluations, tolerance)
+        if prober.settle():
+            return report
+
+
+def _measured(
+    prober: Prober,
+    ends: Pairs,
+    method: Method,
+    points: int,
+    layers: str | Iterable[str] | None,
+    max_evaluations: int | None,
+    tolerance: float | None,
+) -> FoldingReport:
     # Imported when asked for: a monitor samples, and importing foldmon is to cost next to nothing.
     if method == "exact":
         from foldmon.measure.continuous import measure_exact
@@ -155,8 +180,6 @@ def _check_precision(
 
 def _copy_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A private copy of the model in another floating-point type."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     try:
         return copy.deepcopy(unwrap(model)).to(dtype)
     except Exception as error:

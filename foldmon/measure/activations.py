@@ -8,12 +8,11 @@ section 2), for other activations the equivalence classes of arXiv 2503.08502, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,9 +47,8 @@ class Reading:
 
 
 ModuleReader = Callable[[nn.Module, Tensor], Reading]
-CallReader = Callable[[tuple[Any, ...], Mapping[str, Any]], Reading]
 
-_ZERO: Thresholds = (0.0,)
+AT_ZERO: Thresholds = (0.0,)
 _modules: dict[type[nn.Module], ModuleReader] = {}
 # Classes of the transformers library, by name so that it is never imported; every one of them is
 # smooth or piecewise linear with its only equivalence cut at zero.
@@ -124,14 +122,15 @@ def reader_of(module: nn.Module) -> ModuleReader | None:
 
 
 def _read_at_zero(_: nn.Module, z: Tensor) -> Reading:
-    return Reading(z, _ZERO)
+    return Reading(z, AT_ZERO)
 
 
 def _read_gate(module: nn.Module, z: Tensor) -> Reading:
-    return Reading(_gate(z, int(module.dim)), _ZERO)  # type: ignore[arg-type]
+    return Reading(gate(z, int(module.dim)), AT_ZERO)  # type: ignore[arg-type]
 
 
-def _gate(z: Tensor, dim: int) -> Tensor:
+def gate(z: Tensor, dim: int) -> Tensor:
+    """The half of a gated linear unit's input that carries symbols."""
     return z.chunk(2, dim)[1]
 
 
@@ -162,119 +161,16 @@ def _register_builtin() -> None:
     register_activation(nn.Hardtanh, lambda m: (m.min_val, m.max_val))
     register_activation(nn.Hardsigmoid, (-3.0, 3.0))
     register_activation(nn.Hardswish, (-3.0, 3.0))
-    register_activation(nn.Hardshrink, lambda m: _symmetric(m.lambd))
-    register_activation(nn.Softshrink, lambda m: _symmetric(m.lambd))
+    register_activation(nn.Hardshrink, lambda m: symmetric(m.lambd))
+    register_activation(nn.Softshrink, lambda m: symmetric(m.lambd))
     register_activation(nn.Threshold, lambda m: (m.threshold,))
     _modules[nn.GLU] = _read_gate
 
 
-def _symmetric(width: float) -> Thresholds:
+def symmetric(width: float) -> Thresholds:
+    """The cuts of a shrinkage."""
     # A shrinkage of width 0 is the identity on either side of one cut.
-    return (-float(width), float(width)) if width > 0 else _ZERO
+    return (-float(width), float(width)) if width > 0 else AT_ZERO
 
 
 _register_builtin()
-
-
-def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], place: int, name: str, default: Any) -> Any:
-    return args[place] if len(args) > place else kwargs.get(name, default)
-
-
-def _input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-    z = args[0] if args else kwargs.get("input", kwargs.get("self"))
-    if not isinstance(z, Tensor):
-        raise TypeError("the call passes no tensor as its input")
-    return z
-
-
-@dataclass(frozen=True)
-class FunctionRule:
-    """How a functional activation call is named and read."""
-
-    name: str
-    read: CallReader
-
-
-def _cuts(thresholds: Thresholds) -> CallReader:
-    return lambda args, kwargs: Reading(_input(args, kwargs), thresholds)
-
-
-def _hardtanh(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reading:
-    low = _argument(args, kwargs, 1, "min_val", -1.0)
-    high = _argument(args, kwargs, 2, "max_val", 1.0)
-    return Reading(_input(args, kwargs), (float(low), float(high)))
-
-
-def _shrink(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reading:
-    return Reading(_input(args, kwargs), _symmetric(_argument(args, kwargs, 1, "lambd", 0.5)))
-
-
-def _threshold(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reading:
-    return Reading(_input(args, kwargs), (float(_argument(args, kwargs, 1, "threshold", 0.0)),))
-
-
-def _glu(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reading:
-    dim = int(_argument(args, kwargs, 1, "dim", -1))
-    return Reading(_gate(_input(args, kwargs), dim), _ZERO)
-
-
-def _function_rules() -> dict[Callable[..., Any], FunctionRule]:
-    """Every callable through which torch reaches an activation function."""
-    readers: dict[str, CallReader] = dict.fromkeys(
-        ("relu", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish",
-         "softplus", "tanh", "tanhshrink", "softsign", "sigmoid", "logsigmoid"),
-        _cuts(_ZERO),
-    )  # fmt: skip
-    readers |= {
-        "relu6": _cuts((0.0, 6.0)),
-        "hardsigmoid": _cuts((-3.0, 3.0)),
-        "hardswish": _cuts((-3.0, 3.0)),
-        "hardtanh": _hardtanh,
-        "hardshrink": _shrink,
-        "softshrink": _shrink,
-        "threshold": _threshold,
-        "glu": _glu,
-    }
-    rules: dict[Callable[..., Any], FunctionRule] = {}
-    homes: Iterable[Any] = (F, torch, Tensor, torch._C._nn, torch.special)
-    aliases = {"sigmoid": ("sigmoid", "expit"), "logsigmoid": ("logsigmoid", "log_sigmoid")}
-    for name, read in readers.items():
-        for spelling in aliases.get(name, (name,)):
-            for home in homes:
-                for candidate in (spelling, spelling + "_"):
-                    function = getattr(home, candidate, None)
-                    if callable(function):
-                        rules[function] = FunctionRule(name, read)
-    return rules
-
-
-FUNCTIONS: Mapping[Callable[..., Any], FunctionRule] = _function_rules()
-
-_SELECTIONS = (
-    "maximum", "minimum", "max", "min", "amax", "amin", "clamp", "clip", "clamp_min", "clamp_max",
-    "abs", "where", "sign", "heaviside", "max_pool1d", "max_pool2d", "max_pool3d",
-    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "topk", "sort",
-)  # fmt: skip
-
-
-def _selection_functions() -> dict[Callable[..., Any], str]:
-    found: dict[Callable[..., Any], str] = {}
-    for name in _SELECTIONS:
-        for home in (torch, F, Tensor):
-            for candidate in (name, name + "_"):
-                function = getattr(home, candidate, None)
-                if callable(function):
-                    found[function] = name
-    return found
-
-
-SELECTIONS: Mapping[Callable[..., Any], str] = _selection_functions()
-"""Functions that bend or select without being an activation: seen, named, never guessed at."""
-
-FUSED: Mapping[Callable[..., Any], str] = {
-    function: name
-    for name in ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell")
-    for home in (torch, torch._VF)
-    if (function := getattr(home, name, None)) is not None
-}
-"""Recurrent kernels whose gates no hook can see."""

@@ -16,19 +16,20 @@ class AdaptiveWalk(Walk):
     """Refines some paths until interpolation tells their codes.
 
     Each path begins in ``pieces`` pieces. A piece is halved, and its halves are looked at again, where a
-    symbol in its middle is not the one that a straight line between its ends gives, or (``isolate``) where
-    the codes of its ends differ in more than one symbol; where ``max_evaluations`` does not pay for all, the
-    pieces with most such symbols come first. Then, unless it was reached,
+    symbol in its middle is not the one that a straight line between its ends gives, or where the codes of
+    its ends differ in more than one symbol; where ``max_evaluations`` does not pay for all, the pieces with
+    most such symbols come first. Then, unless it was reached,
 
-    - guaranteed: at every point that was evaluated the symbols are the model's; neighbouring points
-      differ in at most one symbol (``isolate``), or lie at most ``least`` apart in t;
-    - not guaranteed: that a unit that has one symbol at two neighbouring points keeps it between them.
-      What is missed so is an even number of flips of one unit: r2 is a lower bound, r1 nearly always exact.
+    - guaranteed: at every point that was evaluated the symbols are the model's, but for rounding;
+      neighbouring points differ in at most one symbol, or lie at most ``least`` apart in t. So r2 is at least
+      the distance walked over the evaluated points, and a lower bound of the path's own; so is r1 where all
+      neighbours differ in at most one symbol (else the order of changes ``least`` apart is interpolated);
+    - not guaranteed: that a unit that has one symbol at two neighbouring points keeps it between them. What
+      is missed so is an even number of changes of one unit.
 
     Args:
         levels: evaluates the points.
         max_evaluations: bound of ``levels.prober.evaluations``, None for none.
-        isolate: refine to single symbol changes.
         pieces: at the beginning, at least 1.
         least: width in t below which no piece is halved.
     """
@@ -38,12 +39,11 @@ class AdaptiveWalk(Walk):
         levels: Levels,
         max_evaluations: int | None,
         *,
-        isolate: bool,
         pieces: int = 8,
         least: float = 2.0**-12,
     ) -> None:
         super().__init__(levels, max_evaluations)
-        self.isolate, self.pieces, self.least = isolate, pieces, least
+        self.pieces, self.least = pieces, least
 
     @property
     def rows_a_path(self) -> int:
@@ -85,9 +85,7 @@ class AdaptiveWalk(Walk):
         surprises = self.levels.surprises(left, middle, right)
         halves = []
         for start, end in ((left, middle), (middle, right)):
-            symbols = surprises
-            if self.isolate:
-                symbols = np.maximum(symbols, self.levels.differing(start, end) - 1)
+            symbols = np.maximum(surprises, self.levels.differing(start, end) - 1)
             halves.append(np.stack([path, start, end, symbols], axis=1))
         both = np.concatenate(halves)
         self._finish(both[both[:, 3] == 0])

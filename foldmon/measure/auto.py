@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from foldmon.measure.adaptive import AdaptiveWalk
-from foldmon.measure.continuous import chosen_sites, report_of
+from foldmon.measure import continuous
 from foldmon.measure.events import Events, distances
-from foldmon.measure.exact import ExactWalk
+from foldmon.measure.exact import CurvedPath, ExactWalk
 from foldmon.measure.levels import Levels
 from foldmon.measure.linear import Shape
+from foldmon.measure.nested import FEWEST_POINTS, NestedSamples
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.prober import Prober
 from foldmon.measure.report import FoldingReport
 from foldmon.measure.sampled import measure_sampled
 from foldmon.measure.statistics import Floats, Ints, bootstrap_interval, folding
-from foldmon.measure.walks import Walk
 
 DEFAULT_TOLERANCE = 0.01
 BLOCK = 32
 _TRIAL = 2
-_ENOUGH_PAIRS = 32
+_WORTH = 18  # evaluations that an exact path may cost: certainty for about twice the price
 _ENOUGH_FOLDED = 8
-_FEWEST_PIECES, _MOST_PIECES = 4, 16
+_MOST_POINTS = 1025
+# Share of phi's interval by which the last doubling of points may have moved phi. What extrapolation leaves
+# of that was up to a fifth on the networks of tests/benchmarks/precision.py.
+_MAY_MOVE = 0.6
 _MARGIN = 1.5  # between the mean cost of a path and what a block of them may take
-_LARGEST_ROW = 4 * 2**20  # bytes
+_LARGEST_ROW = 8 * 2**20  # bytes
 
 
 def measure_auto(
@@ -40,16 +44,18 @@ def measure_auto(
     max_evaluations: int | None = None,
     tolerance: float | None = None,
 ) -> FoldingReport:
-    """Folding of as many pairs as it takes, each as exactly as the budget affords.
+    """Folding of as many pairs as it takes, at as many points as it takes.
 
-    Paths are walked exactly where the model is linear in pieces and the budget pays for at least 32 (or
-    all) pairs at the cost of the first two; else by adaptive refinement, which compares symbols in the
-    middle of every piece with a straight line's. Pairs are added in blocks, in an order that is random
-    and always the same, until phi's interval is narrower than the tolerance, the pairs are used up or the
-    budget is spent; a note says which. The report's rows are the pairs used, in their given order.
+    Paths are walked exactly where that costs at most twice what few points do. Else they are sampled at
+    nested sets of points, and what falls between the points is extrapolated (:mod:`foldmon.measure.nested`);
+    r1 and r2 are then estimates and need not be whole numbers. The first 32 pairs tell how far doubling
+    the points moves phi; they are doubled, from 5 on, until that is little beside the width that phi's
+    interval will have. Pairs are added, in an order that is random and always the same, until phi's interval
+    is narrower than the tolerance, the pairs are used up or the budget is spent; a note says which. The
+    report's rows are the pairs used, in their given order.
 
-    Whatever cannot be followed from point to point (integer symbols, half precision, layers that come
-    and go, layers too large to keep) is sampled at ``points`` instead.
+    Whatever cannot be followed (integer symbols, half precision, layers that come and go) is sampled
+    at ``points`` instead.
 
     Args:
         prober: the model on the lines that join ``pairs``, with all its sites.
@@ -66,12 +72,50 @@ def measure_auto(
             return search.run(DEFAULT_TOLERANCE if tolerance is None else tolerance)
     except Exception as error:
         # Whatever kept the walk from its end, samples need far less of the model.
-        report = _sampled(prober, pairs, layers, points, search.budget)
-        return replace(report, notes=(*report.notes, f"sampled at equally spaced points: {error}"))
+        left = search.left if max_evaluations else search.budget
+        return _sampled(prober, pairs, layers, points, left, str(error))
 
 
 class _CannotWalk(Exception):
     """Sampling is the better method."""
+
+
+class _Method(Protocol):
+    """How paths are walked."""
+
+    @property
+    def a_path(self) -> float:
+        """Evaluations that a path is expected to cost."""
+
+    def add(self, paths: Ints) -> Ints:
+        """Walk paths; returns those that came to their end."""
+
+    def chi(self, paths: Ints) -> Floats:
+        """Network folding of walked paths."""
+
+
+class _Exact:
+    """Exact paths, of which the first have been walked."""
+
+    def __init__(self, walk: ExactWalk, tried: Ints, chosen: Ints, pairs: int, budget: int) -> None:
+        self.walk, self.tried, self.chosen, self.pairs = walk, tried, chosen, pairs
+        self._walked = len(tried)
+        walk.max_evaluations = budget
+
+    @property
+    def a_path(self) -> float:
+        return _MARGIN * self.walk.levels.prober.evaluations / self._walked
+
+    def add(self, paths: Ints) -> Ints:
+        self.walk.run_all(paths)
+        self._walked += len(paths)
+        return np.array([path for path in paths.tolist() if path not in self.walk.unfinished], np.int64)
+
+    def chi(self, paths: Ints) -> Floats:
+        sites = len(self.walk.levels.prober.sites)
+        events = Events.joined(self.walk.parts).among(paths, self.chosen, self.pairs, sites)
+        found = distances(events, len(paths), len(self.chosen), tie=4 * self.walk.quantum)
+        return folding(found.r1_cumulative[:, -1], found.r2.sum(1))
 
 
 class _Search:
@@ -79,9 +123,14 @@ class _Search:
 
     def __init__(self, prober: Prober, pairs: Pairs, layers: str | Iterable[str] | None, budget: int) -> None:
         self.began = time.perf_counter()
-        self.prober, self.pairs, self.budget = prober, pairs, budget
-        self.chosen = chosen_sites(prober, layers)
+        self.prober, self.pairs, self.budget, self.layers = prober, pairs, budget, layers
+        self.chosen = continuous.chosen_sites(prober, layers)
         self.order: Ints = np.random.default_rng(0).permutation(len(pairs))
+
+    @property
+    def left(self) -> int:
+        """Evaluations that the budget still pays for."""
+        return self.budget - self.prober.evaluations
 
     def check(self) -> None:
         """Tell early what cannot be walked."""
@@ -90,82 +139,102 @@ class _Search:
             raise _CannotWalk(f"{dtype} resolves too few points of a path")
         if sum(self.prober.units) * dtype.itemsize > _LARGEST_ROW:
             raise _CannotWalk("the layers are too large to keep their values at many points")
+        if self.budget < 2 * _TRIAL + FEWEST_POINTS:
+            raise _CannotWalk(_spent(self.budget))
 
     def run(self, tolerance: float) -> FoldingReport:
         """Walk block after block."""
-        walk = self._chosen_walk()
-        used, reason = self._add_pairs(walk, tolerance)
-        walk.max_evaluations = self.budget
-        report = report_of(
-            walk, self.pairs, np.sort(used), self.chosen, "auto", time.perf_counter() - self.began
-        )
+        levels = Levels(self.prober, len(self.pairs), depth=int(self.chosen[-1]))
+        exact = self._exact(levels)
+        if exact is not None:
+            used, reason = self._add_pairs(exact, exact.tried, tolerance)
+            rows = np.sort(used)
+            report = continuous.report_of(exact.walk, self.pairs, rows, self.chosen, "auto", self._seconds)
+        else:
+            self.prober.choose(self.layers)
+            samples = NestedSamples(self.prober, len(self.pairs), curved=levels.shape == Shape.CURVED)
+            used, reason = self._add_pairs(samples, self._pilot(samples, tolerance), tolerance)
+            report = _report_of(samples, self.pairs, np.sort(used), self._seconds)
         return replace(report, notes=(*report.notes, f"{len(used)} of {len(self.pairs)} pairs: {reason}"))
 
-    def _chosen_walk(self) -> Walk:
-        """The exact walk of the first paths where it can be afforded for the others too, else another."""
-        levels = Levels(self.prober, len(self.pairs), depth=int(self.chosen[-1]))
+    @property
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.began
+
+    def _exact(self, levels: Levels) -> _Exact | None:
+        """The exact walk of the first paths, None where exact paths are too dear."""
         trial = self.order[:_TRIAL]
-        a_path = self.budget // min(len(self.pairs), _ENOUGH_PAIRS)
-        if a_path >= _FEWEST_PIECES and self._may_afford(levels, trial, a_path):
-            walk = ExactWalk(levels, self.prober.evaluations + a_path * len(trial))
+        a_path = min(self.left // min(len(self.pairs), BLOCK), _WORTH)
+        if not self._may_afford(levels, trial, a_path):
+            return None
+        walk = ExactWalk(levels, self.prober.evaluations + a_path * len(trial))
+        try:
             walk.run_all(trial)
-            if not walk.unfinished:
-                walk.max_evaluations = self.budget
-                return walk
-        # Middles double the pieces; about a sixth of them are surprised and looked at again.
-        pieces = min(max(int(self._left / (2.4 * len(self.pairs))), _FEWEST_PIECES), _MOST_PIECES)
-        return AdaptiveWalk(levels, self.budget, isolate=False, pieces=pieces)
+        except CurvedPath:
+            return None
+        if walk.unfinished:
+            return None
+        return _Exact(walk, trial, self.chosen, len(self.pairs), self.budget)
 
     def _may_afford(self, levels: Levels, trial: Ints, a_path: int) -> bool:
         """Whether the codes of the ends alone do not tell that exact paths are too dear.
 
         Every symbol in which the ends differ is a breakpoint at least once.
         """
-        left, right = (levels.evaluate(trial, np.full(len(trial), t), uses=1) for t in (0.0, 1.0))
-        fewest = levels.differing(left, right, but_last=True) + 2
-        levels.release(np.concatenate([left, right]))
+        ends = levels.evaluate(np.tile(trial, 2), np.repeat([0.0, 1.0], len(trial)), uses=1)
+        fewest = levels.differing(*ends.reshape(2, -1), but_last=True) + 2
+        levels.release(ends)
         return levels.shape != Shape.CURVED and bool((fewest <= a_path).all())
 
-    def _add_pairs(self, walk: Walk, tolerance: float) -> tuple[Ints, str]:
+    def _pilot(self, samples: NestedSamples, tolerance: float) -> Ints:
+        """Walk the first pairs, and choose the points by them; returns the pairs."""
+        pilot = self.order[: min(BLOCK, self.left // samples.points)]
+        samples.scout(pilot)
+        while abs(samples.moved(pilot)) > self._may_move(samples, pilot, tolerance):
+            # Pairs come first: their number is what the interval hangs on.
+            pairs = self._pairs_wanted(samples, pilot, tolerance)
+            cost = pairs * (2 * samples.points - 1)
+            if samples.points >= _MOST_POINTS or cost > len(pilot) * samples.points + self.left:
+                self.prober.notes["more points a path would tell more, and are not paid for"] = None
+                break
+            samples.double()
+        return pilot
+
+    def _pairs_wanted(self, samples: NestedSamples, pilot: Ints, tolerance: float) -> float:
+        """How many pairs the tolerance asks for, or how many there are."""
+        wanted = (4 * _spread(samples.chi(pilot)) / tolerance) ** 2
+        return min(max(wanted, len(pilot)), len(self.pairs))
+
+    def _may_move(self, samples: NestedSamples, pilot: Ints, tolerance: float) -> float:
+        """By how much the last doubling may have moved phi, beside the width its interval will have."""
+        most = len(pilot) + self.left / samples.points
+        pairs = min(self._pairs_wanted(samples, pilot, tolerance), most)
+        width = max(tolerance, 4 * _spread(samples.chi(pilot)) / math.sqrt(pairs))
+        # Of the fewest points less is known: their extrapolation is trusted half as far.
+        return width * (_MAY_MOVE / 2 if samples.points == FEWEST_POINTS else _MAY_MOVE)
+
+    def _add_pairs(self, method: _Method, used: Ints, tolerance: float) -> tuple[Ints, str]:
         """Walk more and more pairs; return those used, and why no more.
 
         Exact paths that the budget cut off are not used.
         """
-        trial = isinstance(walk, ExactWalk)
-        used = self.order[: _TRIAL if trial else 0]
         while len(used) < len(self.order):
-            rest = self.order[len(used) : len(used) + BLOCK]
-            a_path: float = _FEWEST_PIECES + 1
-            if trial:
-                a_path = _MARGIN * self.prober.evaluations / len(used)
-            rest = rest[: max(int(self._left / a_path), len(used) == 0)]
-            if len(rest) == 0:
-                return used, _spent(self.budget)
-            if not trial:
-                # An even share of what is left, so that the last pairs are as fine as the first.
-                share = self._left * len(rest) // (len(self.order) - len(used))
-                walk.max_evaluations = self.prober.evaluations + max(share, 2 * len(rest))
-            walk.run_all(rest)
-            if isinstance(walk, ExactWalk) and not walk.unfinished.isdisjoint(rest.tolist()):
-                whole = [path for path in rest.tolist() if path not in walk.unfinished]
-                return np.concatenate([used, np.array(whole, dtype=np.int64)]), _spent(self.budget)
-            used = np.concatenate([used, rest])
-            if len(used) == len(self.order):
-                break
-            width = interval_width(self._network_folding(walk, used))
-            if width <= tolerance:
+            width = interval_width(method.chi(used))
+            # One standard error of a width above it: else those that are narrow by chance end the search.
+            likely = width * (1 + (2 * len(used)) ** -0.5)
+            if likely <= tolerance:
                 return used, f"phi's interval is {width:.2g} wide, narrower than the tolerance {tolerance:g}"
+            rest = self.order[len(used) : len(used) + next_block(len(used), likely, tolerance)]
+            rest = rest[: max(0, int(self.left / method.a_path))]
+            done = method.add(rest) if len(rest) else rest
+            used = np.concatenate([used, done])
+            if len(done) < len(rest) or len(rest) == 0:
+                return used, _spent(self.budget)
         return used, "all were used"
 
-    @property
-    def _left(self) -> int:
-        return self.budget - self.prober.evaluations
 
-    def _network_folding(self, walk: Walk, used: Ints) -> Floats:
-        events = Events.joined(walk.parts)
-        events = events.among(used, self.chosen, len(self.pairs), len(self.prober.sites))
-        found = distances(events, len(used), len(self.chosen), tie=4 * walk.quantum)
-        return folding(found.r1_cumulative[:, -1], found.r2.sum(1))
+def _spread(chi: Floats) -> float:
+    return float(np.std(chi, ddof=1)) if len(chi) > 1 else 0.0
 
 
 def interval_width(chi: Floats) -> float:
@@ -174,10 +243,47 @@ def interval_width(chi: Floats) -> float:
     Args:
         chi: shape (P,), network folding.
     """
-    if len(chi) < _ENOUGH_PAIRS or np.count_nonzero(chi) < _ENOUGH_FOLDED:
+    if len(chi) < BLOCK or np.count_nonzero(chi) < _ENOUGH_FOLDED:
         return float("inf")
     low, high = bootstrap_interval(chi, resamples=500)
     return high - low
+
+
+def next_block(used: int, width: float, tolerance: float) -> int:
+    """Pairs to add before looking again: most of those that the width, falling as their root, asks for.
+
+    The fewer looks, the less an interval that is narrow by chance decides when to stop.
+    """
+    if not np.isfinite(width):
+        return BLOCK
+    return max(BLOCK, int(0.75 * used * ((width / tolerance) ** 2 - 1)))
+
+
+def _report_of(samples: NestedSamples, pairs: Pairs, paths: Ints, seconds: float) -> FoldingReport:
+    prober, counts, spans = samples.prober, samples.counts, samples.spans
+    note = (
+        f"r1 and r2 are extrapolated from {samples.points} points a path; "
+        f"the last doubling of points moved phi by {samples.moved(paths):.2g}"
+    )
+    return FoldingReport(
+        layers=prober.sites,
+        units=prober.units,
+        r1=spans.r1[paths],
+        r2=spans.r2[paths],
+        r1_cumulative=spans.r1_cumulative[paths],
+        method="auto",
+        exact=False,
+        evaluations=prober.evaluations,
+        seconds=seconds,
+        nonfinite=counts.nonfinite,
+        dead=counts.dead,
+        saturated=counts.saturated,
+        coverage=prober.coverage,
+        decision=continuous.decision_of(samples.classes, prober, paths, len(pairs)),
+        classes=None if pairs.classes is None else pairs.classes[paths],
+        class_names=pairs.class_names,
+        notes=(*counts.notes, *prober.notes, note),
+    )
 
 
 def _spent(budget: int) -> str:
@@ -185,10 +291,12 @@ def _spent(budget: int) -> str:
 
 
 def _sampled(
-    prober: Prober, pairs: Pairs, layers: str | Iterable[str] | None, points: int, budget: int
+    prober: Prober, pairs: Pairs, layers: str | Iterable[str] | None, points: int, left: int, why: str
 ) -> FoldingReport:
     """Equally spaced points, on as many pairs (one at least) as the budget affords."""
-    count = min(len(pairs), max(1, budget // points))
+    count = min(len(pairs), max(1, left // points))
     prober.choose(layers)
-    points = max(2, min(points, budget))
-    return replace(measure_sampled(prober, pairs[:count], points), method="auto")
+    points = max(2, min(points, left))
+    report = replace(measure_sampled(prober, pairs[:count], points), method="auto")
+    note = f"{count} of {len(pairs)} pairs, sampled at equally spaced points: {why}"
+    return replace(report, notes=(*report.notes, note))

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 
 from foldmon.measure.adaptive import AdaptiveWalk
-from foldmon.measure.decision import DecisionFolding, decision_folding
+from foldmon.measure.decision import DecisionFolding, decision_folding, ordered_classes
 from foldmon.measure.events import Events, distances
 from foldmon.measure.exact import CurvedPath, ExactWalk
-from foldmon.measure.levels import Levels, NotTraceable, ordered_classes
+from foldmon.measure.levels import Levels, NotTraceable
 from foldmon.measure.names import choose
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.prober import Prober
 from foldmon.measure.report import FoldingReport
-from foldmon.measure.statistics import Ints
+from foldmon.measure.statistics import Floats, Ints
 from foldmon.measure.walks import Walk
 
 _LEAST_EVALUATIONS = 2  # a path: its ends
@@ -64,7 +64,8 @@ def measure_exact(
                 # Under a bound a few paths at a time come to their end, instead of all coming half-way.
                 walk.run_all(paths, at_once=None if max_evaluations is None else max(1, len(paths) // 8))
             except CurvedPath:
-                walk = AdaptiveWalk(levels, max_evaluations, isolate=True)
+                levels.restart()
+                walk = AdaptiveWalk(levels, max_evaluations)
                 walk.run_all(paths)
     except NotTraceable as error:
         raise ValueError(f'this model has no exact folding: {error}; use method="sampled"') from error
@@ -101,27 +102,28 @@ def report_of(
         dead=counts.dead[chosen],
         saturated=counts.saturated[chosen],
         coverage=prober.coverage,
-        decision=_decision(walk.levels, paths, len(pairs)),
+        decision=decision_of(walk.levels.classes, prober, paths, len(pairs)),
         classes=None if pairs.classes is None else pairs.classes[paths],
         class_names=pairs.class_names,
         notes=counts.notes + tuple(prober.notes) + _notes(walk, paths),
     )
 
 
-def _decision(levels: Levels, paths: Ints, all_paths: int) -> DecisionFolding | None:
-    if levels.classes is None:
+def decision_of(
+    classes: list[tuple[Ints, Floats, Ints]] | None, prober: Prober, paths: Ints, all_paths: int
+) -> DecisionFolding | None:
+    """Decision folding of some paths, from parts as :func:`ordered_classes` takes them."""
+    if classes is None:
         return None
-    classes, weights = ordered_classes(levels.classes, all_paths)
-    certainty = levels.prober.certainty.cpu().double().numpy()
-    return decision_folding(classes[paths], weights[paths], certainty[paths])
+    ordered, weights = ordered_classes(classes, all_paths)
+    certainty = prober.certainty.cpu().double().numpy()
+    return decision_folding(ordered[paths], weights[paths], certainty[paths])
 
 
 def _notes(walk: Walk, paths: Ints) -> tuple[str, ...]:
     notes = []
     parts = list(walk.levels.curved)
-    if isinstance(walk, AdaptiveWalk) and not parts:
-        notes.append("refined adaptively, not exact: max_evaluations does not pay for exact paths")
-    elif isinstance(walk, AdaptiveWalk):
+    if isinstance(walk, AdaptiveWalk):
         named = ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "")
         notes.append(f"refined adaptively, not exact: {named} not linear in pieces")
     unfinished = len(walk.unfinished.intersection(paths.tolist()))

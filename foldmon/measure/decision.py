@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from foldmon.measure.statistics import Floats, Ints
+
 LEADING = 4
 """Number of most probable classes that are kept of a prediction."""
 CERTAINTY = 2 + 2 * LEADING
@@ -95,6 +97,35 @@ def decision_folding(
         probabilities=certainty[..., 2 + LEADING : 2 + LEADING + kept],
         of=of,
     )
+
+
+def ordered_classes(classes: list[tuple[Ints, Floats, Ints]], paths: int) -> tuple[Ints, Floats]:
+    """Classes at the points of each path in order, and the share of the path each point stands for.
+
+    Args:
+        classes: parts (path, t, class), each of shape (R,), in any order.
+        paths: P.
+
+    Returns:
+        Classes and weights, both of shape (P, n): n points of the path with most, the others filled up
+        with their last class and weight 0. Paths without points are class 0 throughout.
+    """
+    path, t, label = (np.concatenate(column) for column in zip(*classes, strict=True))
+    order = np.lexsort((t, path))
+    path, t, label = path[order], t[order], label[order]
+    sizes: Ints = np.bincount(path, minlength=paths)
+    last = np.cumsum(sizes) - 1
+    rank = np.arange(len(path)) - np.repeat(last + 1 - sizes, sizes)
+    shape = (paths, int(sizes.max()))
+    at = np.ones(shape)
+    at[path, rank] = t
+    out: Ints = np.repeat(np.where(sizes > 0, label[last], 0)[:, None], shape[1], axis=1)
+    out[path, rank] = label
+    half_gaps = np.diff(at, axis=1) / 2
+    weights: Floats = np.zeros(shape)
+    weights[:, 1:] += half_gaps
+    weights[:, :-1] += half_gaps
+    return out, weights
 
 
 def predicted_class(output: Any, rows: int) -> Tensor | None:

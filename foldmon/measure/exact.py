@@ -9,6 +9,8 @@ own crossing, where rounding would decide.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 
 from foldmon.measure.events import Events
@@ -19,6 +21,12 @@ from foldmon.measure.walks import KEPT_BYTES, Walk
 
 _LEAST_WIDTH = 2.0**-20  # of a path; a hidden bend is located to this width
 _MIDDLE = 7 / 16  # off the centre, where the odd symmetry of a clamp would hide it
+_JUMP = 2.0**-12  # of a level's largest value; a step of that size within the least width is none of a slope
+_NARROW = 2.0**-8  # of a path: on pieces of this width hidden bends lie alone
+_ENOUGH, _FEW = 64, 4  # pairs of halves that tell a curve from bends, on the way and at the end
+_MAY_CURVE = (0.25, 0.5)  # share of these pairs that bends make look like a curve, at most
+_CHECKED = 0.04  # of the breakpoints' evaluations, what checks for what no hook sees may add
+_UNSEEN = 8.0  # times rounding that such a check must find
 
 
 class CurvedPath(Exception):
@@ -29,7 +37,8 @@ class ExactWalk(Walk):
     """Finds every event of some paths.
 
     Raises:
-        CurvedPath: from :meth:`run`, where the model up to the last measured layer is not linear in pieces.
+        CurvedPath: from :meth:`run`, where the model up to the last measured layer is not linear in pieces;
+            ``levels.curved`` then says what.
     """
 
     at_once = 4096  # segments
@@ -38,10 +47,14 @@ class ExactWalk(Walk):
         super().__init__(levels, max_evaluations)
         # Segments by level: rows (path, left, right, middle); a middle of -1 is not evaluated.
         self._waiting: dict[int, list[Ints]] = {}
+        self._ends = self._checked = 0  # evaluations
+        # Pairs of halves that both pass for straight, and narrow ones that do not; of these, both curved.
+        self._pairs: Ints = np.zeros((2, 2), dtype=np.int64)
 
     def run(self, paths: Ints) -> None:
         """Walk the given paths."""
         ends = [self.levels.evaluate(paths, np.full(len(paths), t), uses=1) for t in (0.0, 1.0)]
+        self._ends += 2 * len(paths)
         if self.levels.shape == Shape.CURVED:
             raise CurvedPath(", ".join(self.levels.curved))
         self._wait(0, np.stack([paths, *ends, np.full(len(paths), -1)], axis=1))
@@ -50,6 +63,7 @@ class ExactWalk(Walk):
             segments = np.concatenate(self._waiting.pop(level))
             self._wait(level, segments[self.at_once :])
             self._process(level, segments[: self.at_once])
+        self._tell_a_curve(_FEW)
 
     def _next_level(self) -> int:
         # All segments of a level at once make the largest batches; the deepest first frees memory.
@@ -71,13 +85,12 @@ class ExactWalk(Walk):
             site = np.full(len(t), rule.site)
             self.parts.append(Events(path[found.segment], t, site, found.unit, found.step))
         if level == self.levels.last:
+            self._check(segments)
             self.release(segments[:, 1:])
             return
-        # A selection's segments come back until both ends of each select the same index.
-        next_level = level if rule.select is not None else level + 1
         whole, cut, new, t = self._cuts(segments, found, t)
         self._wait(level + 1, segments[whole])
-        self._wait(next_level, self._split(segments[cut], new, t))
+        self._wait(level + 1, self._split(segments[cut], new, t))
 
     def _positions(self, segments: Ints, found: Crossings) -> Floats:
         left, right = self.levels.t[segments[found.segment, 1]], self.levels.t[segments[found.segment, 2]]
@@ -118,15 +131,75 @@ class ExactWalk(Walk):
 
         A segment whose middle lies on the line between its ends is taken for straight. One selection of
         straight inputs is convex or concave and cannot pass the test by chance; several may.
+
+        Raises:
+            CurvedPath: the level jumps, or bends nearly everywhere.
         """
-        middles = self._middles(segments)
-        tested = np.flatnonzero(middles >= 0)
-        left, right = segments[tested, 1], segments[tested, 2]
-        tolerance = rounding(self.levels.prober.dtype)
-        bent = tested[self.levels.bent(level, left, middles[tested], right, tolerance)]
-        segments[:, 3] = middles
-        self._wait(level, self._halves(segments[bent]))
-        return np.delete(segments, bent, axis=0)
+        segments[:, 3] = self._middles(segments)
+        tested = segments[:, 3] >= 0
+        begin, end = self.levels.t[segments[:, 1]], self.levels.t[segments[:, 2]]
+        narrow = segments[~tested & (end - begin < _LEAST_WIDTH)]
+        if (self.levels.steps(level, narrow[:, 1], narrow[:, 2]) > _JUMP).any():
+            self._give_up("something that jumps")
+        bent = np.zeros(len(segments), dtype=bool)
+        bent[tested] = self._bends(level, segments[tested]) > 1
+        halves = self._halves(segments[bent])
+        halves[:, 3] = self._middles(halves)
+        self._judge(level, halves)
+        self._wait(level, halves)
+        return segments[~bent]
+
+    def _bends(self, level: int, segments: Ints) -> Floats:
+        """How far the middles of segments leave straight lines, 1 being what rounding explains."""
+        _, left, right, middle = segments.T
+        return self.levels.bends(level, left, middle, right) / rounding(self.levels.prober.dtype)
+
+    def _judge(self, level: int, halves: Ints) -> None:
+        """Tell a curve, which bends both halves of whatever it bends, from bends, which lie in one of them.
+
+        Halves of a curve bend a quarter as far as the whole: where both pass for straight at last, they do
+        so barely. Of the halves of a single bend one is straight to a few digits of rounding.
+        """
+        first, second = np.split(halves, 2)
+        tested = (first[:, 3] >= 0) & (second[:, 3] >= 0)
+        one, other = self._bends(level, first[tested]), self._bends(level, second[tested])
+        width = self.levels.t[second[tested, 2]] - self.levels.t[first[tested, 1]]
+        passing = (one <= 1) & (other <= 1)
+        narrow = ~passing & (width <= _NARROW)
+        curved = (np.minimum(one, other) > np.where(passing, 1 / 8, 1)) & (passing | narrow)
+        self._pairs += [[passing.sum(), narrow.sum()], [(curved & passing).sum(), (curved & narrow).sum()]]
+        self._tell_a_curve(_ENOUGH)
+
+    def _tell_a_curve(self, enough: int) -> None:
+        pairs, curved = self._pairs
+        if ((pairs >= enough) & (curved > np.multiply(_MAY_CURVE, pairs))).any():
+            self._give_up("something that curves")
+
+    def _give_up(self, what: str) -> NoReturn:
+        self.levels.judge([(Shape.CURVED, what)])
+        raise CurvedPath(what)
+
+    def _check(self, segments: Ints) -> None:
+        """Test the middles of the widest segments, as many as their share of the evaluations pays.
+
+        What runs inside compiled code or operators of other libraries shows in no hook.
+        """
+        breakpoints = self.levels.prober.evaluations - self._ends
+        count = min(int(_CHECKED * breakpoints) - self._checked, self.left)
+        if self.levels.shape != Shape.LINEAR or count < 1:
+            return
+        width = self.levels.t[segments[:, 2]] - self.levels.t[segments[:, 1]]
+        widest = np.argsort(-width, kind="stable")[:count]
+        some = segments[np.sort(widest)]
+        some[:, 3] = self._middles(some)
+        some = some[some[:, 3] >= 0]
+        self._checked += len(some)
+        for level in range(self.levels.last + 1):
+            path, left, right, _ = some.T
+            shifts = self.levels.shifts(level, path, left, right, 4 * self.quantum)
+            if (self._bends(level, some) > _UNSEEN * (1 + shifts / rounding(self.levels.prober.dtype))).any():
+                self._give_up("something that no hook sees")
+        self.release(some[:, 3])
 
     def _middles(self, segments: Ints) -> Ints:
         """Rows of a point inside each segment, -1 where it is too narrow or the bound is reached."""

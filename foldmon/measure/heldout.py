@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from foldmon.measure.random_state import preserved_random_state
@@ -113,33 +114,56 @@ def _from_dataset(
     indices = np.unique(indices)
     if len(indices) > wanted:
         indices = np.sort(generator.choice(indices, size=wanted, replace=False))
-    batch = collate([dataset[int(index)] for index in indices])
-    return _split(batch)
+    return _collated(collate, [dataset[int(index)] for index in indices])
 
 
 def _from_iterable(dataset: Iterable[Any], collate: Any, wanted: int) -> HeldOut:
     items = list(islice(dataset, wanted))
     if not items:
         raise ValueError("the held-out data are empty: iterating them yields nothing")
-    return _split(collate(items))
+    return _collated(collate, items)
+
+
+def _collated(collate: Any, items: list[Any]) -> HeldOut:
+    try:
+        return _split(collate(items))
+    except RuntimeError:
+        # Items of differing lengths, for batches of one: what torch stacks must be equally large.
+        return _joined((collate([item]) for item in items), len(items))
 
 
 def _joined(batches: Iterable[Any], wanted: int) -> HeldOut:
-    """Ready-made batches, as many as hold ``wanted`` inputs."""
-    parts: list[HeldOut] = []
+    """Ready-made batches, as many as hold ``wanted`` inputs; where shapes differ, those of the commonest."""
+    parts: dict[Any, list[HeldOut]] = {}
+    count = 0
     for batch in batches:
-        parts.append(_split(batch))
-        if sum(map(len, parts)) >= wanted:
+        part = _split(batch)
+        parts.setdefault(_shapes(part.inputs), []).append(part)
+        count += len(part)
+        if count >= wanted:
             break
     if not parts:
         raise ValueError("the held-out data are empty: iterating them yields nothing")
-    first, *rest = [part.inputs for part in parts]
+    alike = max(parts.values(), key=lambda group: sum(map(len, group)))
+    if sum(map(len, alike)) < 2 <= count:
+        raise ValueError(
+            f"no two of {count} held-out inputs have the same shape, and a line joins equal shapes only; "
+            "pad or crop them in the DataLoader's collate_fn"
+        )
+    first, *rest = [part.inputs for part in alike]
     inputs = map_tensors(lambda *tensors: torch.cat(tensors), first, *rest)
-    labels = [part.labels for part in parts if part.labels is not None]
-    return HeldOut(inputs, np.concatenate(labels) if len(labels) == len(parts) else None)
+    labels = [part.labels for part in alike if part.labels is not None]
+    return HeldOut(inputs, np.concatenate(labels) if len(labels) == len(alike) else None)
+
+
+def _shapes(inputs: Any) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the tensors of one input."""
+    return tuple(tuple(t.shape[1:]) for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor))
 
 
 def _from_arrays(data: Any) -> HeldOut:
+    if hasattr(data, "to_numpy"):  # a table of pandas
+        data = data.to_numpy()
     if isinstance(data, tuple | list) and len(data) == 2:
         inputs, labels = data
         return _checked(HeldOut(to_tensors(inputs), _as_classes(labels)))
@@ -169,7 +193,12 @@ def _as_classes(labels: Any) -> npt.NDArray[Any] | None:
     """Labels as classes, shape (N,); None where they are no classes (regression targets, masks, ...)."""
     if labels is None:
         return None
-    values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    try:
+        values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    except ValueError:
+        return None  # of differing shapes
+    if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
+        values = values.astype(np.str_)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     is_class = values.ndim == 1 and (values.dtype.kind in "iubUS" or bool(np.isin(values, (0.0, 1.0)).all()))

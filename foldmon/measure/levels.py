@@ -18,6 +18,7 @@ from foldmon.measure.activations import Reading, Thresholds
 from foldmon.measure.linear import Bend, Shape, bend_of_call, shape_of_call, shape_of_site
 from foldmon.measure.prober import Prober
 from foldmon.measure.statistics import Floats, Ints
+from foldmon.measure.switches import switches
 from foldmon.measure.units import UnitCounts
 
 
@@ -127,6 +128,11 @@ class Levels:
         """Give up one use of each row."""
         np.subtract.at(self._uses, rows, 1)
 
+    def restart(self) -> None:
+        """Give up all rows, and what was learnt of the paths' slopes."""
+        self._uses[:] = 0
+        self._steepest.clear()
+
     def _take(self, count: int) -> Ints:
         free = np.flatnonzero(self._uses == 0)
         if len(free) < count:
@@ -145,6 +151,7 @@ class Levels:
         )
         if seen.place != len(self.levels) or seen.sites != len(self.prober.sites):
             raise NotTraceable("its activation layers do not run in the same order in every pass")
+        self.judge([(Shape.CURVED, f"the TorchScript module {name}") for name in self.prober.scripted])
         if classes is None:
             self.classes = None
         elif self.classes is not None:
@@ -173,7 +180,9 @@ class Levels:
         level = self.levels[place]
         a, b = self._at(place, left), self._at(place, right)
         if level.select is not None:
-            return self._switches(level, a, b)
+            segment, at = switches(level.select, a, b, level.shape)
+            nothing = np.zeros_like(segment)
+            return Crossings(segment, nothing, at, nothing)
         noise = self._noise(place, path, a, b, self.t[right] - self.t[left], quantum)
         found = []
         for cut in level.thresholds or ():
@@ -198,31 +207,33 @@ class Levels:
         moved = torch.from_numpy(4 * quantum * steepest[path]).to(a.device, a.dtype)
         return (moved + 16 * torch.finfo(a.dtype).eps * scale)[:, None]
 
-    def _switches(self, level: Level, a: Tensor, b: Tensor) -> Crossings:
-        """Where the selected index changes, were there only the two indices of the ends."""
-        if level.select is None:
-            raise TypeError("the level selects nothing")
-        whole = (level.shape[0], -1) if len(level.shape) > 1 else (1, -1)
-        first, second = (
-            level.select(v.reshape(-1, *level.shape)).reshape(len(v), whole[0], -1) for v in (a, b)
-        )
-        where = torch.nonzero(first != second, as_tuple=True)
-        start, end = (v.reshape(len(v), *whole) for v in (a, b))
-        i, j = first[where], second[where]
-        lead = start[where[0], where[1], i].double() - start[where[0], where[1], j].double()
-        lag = end[where[0], where[1], j].double() - end[where[0], where[1], i].double()
-        share = (lead / (lead + lag)).cpu().numpy()
-        finite = np.isfinite(share)
-        segment = where[0].cpu().numpy()[finite]
-        return Crossings(segment, np.zeros_like(segment), share[finite], np.zeros_like(segment))
+    def bends(self, place: int, left: Ints, middle: Ints, right: Ints) -> Floats:
+        """How far a level's values at ``middle`` leave the straight line between the ends; shape (S,).
 
-    def bent(self, place: int, left: Ints, middle: Ints, right: Ints, tolerance: float) -> Any:
-        """Whether a level's values at ``middle`` leave the straight line between the ends; shape (S,)."""
+        Relative to the largest value at the ends.
+        """
         a, m, b = (self._at(place, rows) for rows in (left, middle, right))
         share = (self.t[middle] - self.t[left]) / (self.t[right] - self.t[left])
         line = torch.lerp(a, b, torch.from_numpy(share).to(a.device, a.dtype)[:, None])
-        scale = torch.maximum(a.abs().amax(1), b.abs().amax(1))
-        return ((m - line).abs().amax(1) > tolerance * scale).cpu().numpy()
+        return self._relative(m - line, a, b)
+
+    def shifts(self, place: int, path: Ints, left: Ints, right: Ints, quantum: float) -> Floats:
+        """What an error ``quantum`` of t may change of a level's values, likewise relative; shape (S,)."""
+        if place not in self._steepest:
+            return np.zeros(len(path))
+        a, b = self._at(place, left), self._at(place, right)
+        return self._relative(torch.from_numpy(quantum * self._steepest[place][path])[:, None], a, b)
+
+    def steps(self, place: int, left: Ints, right: Ints) -> Floats:
+        """How far a level's values at the ends are apart, relative to the largest of them; shape (S,)."""
+        a, b = self._at(place, left), self._at(place, right)
+        return self._relative(b - a, a, b)
+
+    def _relative(self, difference: Tensor, a: Tensor, b: Tensor) -> Floats:
+        scale = torch.maximum(a.abs().amax(1), b.abs().amax(1)).double()
+        size = difference.abs().amax(1).double().to(scale.device)
+        relative: Floats = torch.where(scale > 0, size / scale, size).cpu().numpy()
+        return relative
 
     def surprises(self, left: Ints, middle: Ints, right: Ints) -> Ints:
         """Number of symbols at ``middle``, half-way, that are not those of a straight line; shape (S,)."""
@@ -302,32 +313,3 @@ class _Pass:
     def _keep(self, level: Level, values: Tensor) -> None:
         self.levels.keep(self.place, level, values, self.rows)
         self.place += 1
-
-
-def ordered_classes(classes: list[tuple[Ints, Floats, Ints]], paths: int) -> tuple[Ints, Floats]:
-    """Classes at the points of each path in order, and the share of the path each point stands for.
-
-    Args:
-        classes: parts (path, t, class), each of shape (R,), in any order.
-        paths: P.
-
-    Returns:
-        Classes and weights, both of shape (P, n): n points of the path with most, the others filled up
-        with their last class and weight 0. Paths without points are class 0 throughout.
-    """
-    path, t, label = (np.concatenate(column) for column in zip(*classes, strict=True))
-    order = np.lexsort((t, path))
-    path, t, label = path[order], t[order], label[order]
-    sizes: Ints = np.bincount(path, minlength=paths)
-    last = np.cumsum(sizes) - 1
-    rank = np.arange(len(path)) - np.repeat(last + 1 - sizes, sizes)
-    shape = (paths, int(sizes.max()))
-    at = np.ones(shape)
-    at[path, rank] = t
-    out: Ints = np.repeat(np.where(sizes > 0, label[last], 0)[:, None], shape[1], axis=1)
-    out[path, rank] = label
-    half_gaps = np.diff(at, axis=1) / 2
-    weights: Floats = np.zeros(shape)
-    weights[:, 1:] += half_gaps
-    weights[:, :-1] += half_gaps
-    return out, weights

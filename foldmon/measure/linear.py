@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils import _pytree as pytree
 
-from foldmon.measure.activations import SELECTIONS, Thresholds
+from foldmon.measure.activations import Thresholds
+from foldmon.measure.functions import SELECTIONS
 
 
 class Shape(IntEnum):
@@ -50,8 +52,11 @@ _PIECEWISE_LINEAR = (
     nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid, nn.Softshrink,
 )  # fmt: skip
 _PIECEWISE_LINEAR_FUNCTIONS = frozenset(
-    {"relu", "leaky_relu", "prelu", "rrelu", "relu6", "hardtanh", "hardsigmoid", "softshrink"}
-)
+    {
+        "relu", "leaky_relu", "prelu", "relu6", "hardtanh", "hardsigmoid", "softshrink",
+        "clamp", "clip", "clamp_min",
+    }
+)  # fmt: skip
 # Linear in all tensors together, or changing no values.
 _ALWAYS_LINEAR = frozenset(
     {
@@ -101,6 +106,8 @@ def shape_of_site(site: str, modules: Mapping[str, nn.Module]) -> Shape:
 def shape_of_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Shape:
     """What a torch function call that is no activation makes of a line."""
     name = getattr(function, "__name__", "").strip("_")
+    if name in ("to", "type") and _loses_digits(args, kwargs):
+        return Shape.CURVED
     if name in _ALWAYS_LINEAR:
         is_noise = "dropout" in name and kwargs.get("training", args[2] if len(args) > 2 else True)
         return Shape.CURVED if is_noise else Shape.LINEAR
@@ -112,7 +119,9 @@ def shape_of_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
         training = kwargs.get("training", args[5] if len(args) > 5 else False)
         return Shape.CURVED if training or running is None else Shape.LINEAR
     if name in _LINEAR_IN_ONE:
-        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+        if kwargs.get("rounding_mode") is not None:
+            return Shape.CURVED
+        tensors = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         free = sum(not isinstance(a, nn.Parameter) and a.ndim > 0 for a in tensors)
         divides = name in ("div", "truediv") and isinstance(args[-1], Tensor) and args[-1] is tensors[-1]
         is_weight = len(tensors) < 2 or isinstance(tensors[-1], nn.Parameter)
@@ -120,6 +129,15 @@ def shape_of_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
     if function in SELECTIONS:
         return Shape.HIDDEN
     return Shape.LINEAR if name in _NO_FLOATS else Shape.CURVED
+
+
+def _loses_digits(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a conversion rounds to whole numbers or to half precision."""
+    new = [a.dtype if isinstance(a, Tensor) else a for a in (*args[1:], *kwargs.values())]
+    types = [a for a in new if isinstance(a, torch.dtype)]
+    return any(not a.is_floating_point or torch.finfo(a).bits < 32 for a in types) or any(
+        isinstance(a, str) and "Tensor" in a for a in new
+    )
 
 
 def bend_of_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bend | None:

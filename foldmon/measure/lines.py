@@ -21,8 +21,10 @@ _FEW, _MORE = 2, 3
 class Lines:
     """The paths x(t) = (1 - t) x1 + t x2, evaluated at any rows (path, t).
 
-    Floating-point inputs are interpolated. Integer inputs that differ cannot be: the path runs through
-    the outputs of the modules that embed them instead, while the inputs themselves stay the start's.
+    Floating-point and complex inputs are interpolated. Integer inputs that differ cannot be: the path runs
+    through the outputs of the modules that embed them instead, while the inputs themselves stay the start's.
+    Where nothing embeds them, bytes (images) are interpolated as numbers, and other integers beside
+    floating-point inputs (lengths, indices) stay the start's, which a note says.
     Masks are common to the whole path: a position that either end attends to is attended to. An input
     is a mask where it is boolean or its name ends in "mask"; a boolean one whose name holds "padding"
     marks what is *not* attended to.
@@ -34,6 +36,9 @@ class Lines:
         at: path of the module whose output is interpolated instead of the inputs; None finds every
             ``nn.Embedding`` that runs (and what ``get_input_embeddings`` of a Hugging Face model names)
             where inputs are integers.
+
+    Attributes:
+        notes: what to know of the inputs, in words.
 
     Raises:
         ValueError: ``at`` names no module (the nearest is suggested).
@@ -48,10 +53,11 @@ class Lines:
         at: str | None = None,
     ) -> None:
         def place(tensor: Tensor) -> Tensor:
-            floating = tensor.is_floating_point() and dtype is not None
-            return tensor.detach().to(device, dtype if floating else None)
+            return tensor.detach().to(device, _own_dtype(tensor, dtype))
 
         self.at = at
+        self.notes: list[str] = []
+        self._dtype = dtype or torch.get_default_dtype()
         self.first = map_tensors(place, pairs.first)
         self.second = map_tensors(place, pairs.second)
         self.has_tokens = self._unite_masks()
@@ -81,7 +87,7 @@ class Lines:
             elif a.dtype == torch.bool or name.endswith("mask"):
                 first[place] = (path, a | b if a.dtype == torch.bool else torch.maximum(a, b))
                 second[place] = first[place][1]
-            elif not a.is_floating_point() and not a.is_complex():
+            elif not _has_between(a):
                 tokens = tokens or not torch.equal(a, b)
         self.first = pytree.tree_unflatten([leaf for _, leaf in first], spec)
         self.second = pytree.tree_unflatten(second, spec)
@@ -106,16 +112,17 @@ class Lines:
         """Model inputs at the given rows.
 
         Args:
-            paths: shape (R,), path of each row.
-            t: shape (R,), position of each row, 0 at the start and 1 at the end.
+            paths: shape (R,), path of each row; or (1, C), see :func:`between`.
+            t: shape (R,), position of each row, 0 at the start and 1 at the end; or (n, 1).
         """
         self._rows = (paths, t)
         self._place = 0
+        every = paths if t.ndim == 1 else paths.expand(len(t), -1).flatten()
         if self.at is not None:
-            return take_rows(self.first, paths)
+            return take_rows(self.first, every)
 
         def at_rows(first: Tensor, second: Tensor) -> Tensor:
-            return between(first, second, paths, t) if first.is_floating_point() else first[paths]
+            return between(first, second, paths, t) if _has_between(first) else first[every]
 
         return map_tensors(at_rows, self.first, self.second)
 
@@ -136,12 +143,42 @@ class Lines:
         """
         if not self.has_tokens and not self.embeddings:
             return
-        few, more = (self._outputs(run, self._repeated_start(rows)) for rows in (_FEW, _MORE))
+        few, more = (
+            self._outputs(run, self._repeated_start(rows)) if self.embeddings else []
+            for rows in (_FEW, _MORE)
+        )
         self._axes = [batch_axis(a.shape, _FEW, b.shape, _MORE) for a, b in zip(few, more, strict=False)]
         if all(axis is None for axis in self._axes):
+            if self.at is None and self._join_without_embeddings():
+                return
             raise ValueError(self._nothing_to_interpolate(bool(few)))
         self._starts = self._at_all(run, self.first, rows_at_once)
         self._ends = self._at_all(run, self.second, rows_at_once)
+
+    def forget(self) -> None:
+        """Free what :meth:`capture` learnt, which holds for one state of the weights."""
+        self._starts, self._ends = [], []
+
+    def _join_without_embeddings(self) -> bool:
+        """Find another line where integers differ and nothing embeds them; False where there is none."""
+        ends = list(zip(pytree.tree_leaves(self.first), pytree.tree_leaves(self.second), strict=True))
+        tensors = [(a, b) for a, b in ends if isinstance(a, Tensor) and not torch.equal(a, b)]
+        if all(a.dtype == torch.uint8 for a, _ in tensors if not _has_between(a)):
+            self.first, self.second = (
+                map_tensors(self._as_numbers, side) for side in (self.first, self.second)
+            )
+        elif any(_has_between(a) for a, _ in tensors):
+            self.notes.append(
+                "integer inputs that differ between the ends of a path are embedded by no module: "
+                "those of its start hold along the whole path"
+            )
+        else:
+            return False
+        self.embeddings = []
+        return True
+
+    def _as_numbers(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._dtype) if tensor.dtype == torch.uint8 else tensor
 
     def _repeated_start(self, rows: int) -> Any:
         return take_rows(self.first, torch.zeros(rows, dtype=torch.int64))
@@ -217,7 +254,19 @@ def _input_embeddings(model: nn.Module) -> nn.Module | None:
 
 
 def _interpolable(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and leaf.is_floating_point()
+    return isinstance(leaf, Tensor) and _has_between(leaf)
+
+
+def _has_between(tensor: Tensor) -> bool:
+    """Whether there are numbers between two of the tensor's."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _own_dtype(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype | None:
+    """The type that the model takes the tensor in, None where that is not known to be another."""
+    if tensor.is_complex():
+        return dtype.to_complex() if dtype in (torch.float32, torch.float64) else None
+    return dtype if tensor.is_floating_point() else None
 
 
 def _joined(parts: tuple[Tensor | None, ...]) -> Tensor | None:
@@ -235,11 +284,13 @@ def between(first: Tensor, second: Tensor, paths: Tensor, t: Tensor) -> Tensor:
     Args:
         first: shape (P, ...), the starts.
         second: shape (P, ...), the ends.
-        paths: shape (R,), path of each row.
-        t: shape (R,), position of each row.
+        paths: shape (R,), path of each row; or (1, C), where every path is wanted at every t.
+        t: shape (R,), position of each row; or (n, 1), and rows are the paths at the first t, then those
+            at the second.
 
     Returns:
-        Shape (R, ...), of the ends' dtype; half-precision ends are joined in float32.
+        Shape (R, ...), R = n C where all are wanted, of the ends' dtype; half-precision ends are joined
+        in float32.
 
     Example:
         >>> import torch
@@ -248,12 +299,15 @@ def between(first: Tensor, second: Tensor, paths: Tensor, t: Tensor) -> Tensor:
         >>> between(first, second, torch.tensor([0, 1, 1]), torch.tensor([0.5, 0.25, 1.0])).flatten().tolist()
         [0.5, 2.0, 8.0]
     """
-    run = _run_length(paths)
-    heads = paths[::run]
+    # Rows of one path share its ends by broadcasting: nothing is copied but the points themselves.
+    if t.ndim == 2:
+        heads, shape, shared = paths[0], (len(t), 1), 0
+    else:
+        run = _run_length(paths)
+        heads, shape, shared = paths[::run], (-1, run), 1
     wide = torch.float32 if first.element_size() < 4 else first.dtype
-    weight = t.to(wide).reshape(-1, run, *[1] * (first.ndim - 1))
-    # Stretches of one path share its ends by broadcasting: nothing is copied but the points themselves.
-    start, end = (ends[heads].to(wide).unsqueeze(1) for ends in (first, second))
+    weight = t.to(wide).reshape(*shape, *[1] * (first.ndim - 1))
+    start, end = (ends[heads].to(wide).unsqueeze(shared) for ends in (first, second))
     return torch.lerp(start, end, weight).flatten(0, 1).to(first.dtype)
 
 

@@ -174,7 +174,7 @@ def _stratified_pairs(
         if not strata:
             raise ValueError(
                 "the held-out data hold a single class, so no pair of different classes exists; "
-                'pass data of at least two classes, or draw pairs with kind="any"'
+                'pass data of at least two classes, or foldmon.draw_pairs(data, kind="any")'
             )
     else:
         strata = [(a, a) for a, rows in members.items() if len(rows) > 1]

@@ -5,7 +5,6 @@ All measuring methods share it: they choose the rows (path, t) and decide what t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
@@ -16,24 +15,29 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from foldmon.measure.activations import Reading
-from foldmon.measure.batch import batch_axis, batch_first
-from foldmon.measure.coverage import Coverage, hidden_activations
-from foldmon.measure.decision import CERTAINTY, certainty, class_logits, predicted_class
+from foldmon.measure.batch import batch_first
+from foldmon.measure.coverage import Coverage
+from foldmon.measure.decision import CERTAINTY, certainty, class_logits
+from foldmon.measure.decoders import FIRST_TOKEN, ask_for_first_token
 from foldmon.measure.lines import Lines
+from foldmon.measure.memory import keep_freed_memory
 from foldmon.measure.names import choose
 from foldmon.measure.pairs import Pairs
+from foldmon.measure.scout import CannotCallError, Found, Scout, nothing_found
 from foldmon.measure.taps import Taps, Watch
-from foldmon.measure.trees import call, describe
+from foldmon.measure.trees import call
 from foldmon.measure.wrappers import device_of, dtype_of, eager_eval, unwrap
 
 Forward = Callable[[nn.Module, Any], Any]
 Look = Callable[[int, Reading], None]
 """Receives a site's index and its reading, values of shape (R, ...), during the pass."""
 
-# Rows of two passes of different sizes: what grows with them is the batch.
-_SCOUT_ROWS, _FEWER_ROWS = 5, 3
 _CHUNK_BYTES = {"cpu": 16 * 2**20}
 _CHUNK_BYTES_DEVICE = 256 * 2**20
+
+
+class ModelChangedError(RuntimeError):
+    """The model does not run as it did when its sites were found; make a new :class:`Prober`."""
 
 
 class Prober:
@@ -51,9 +55,12 @@ class Prober:
         sites: names of the chosen sites, in order of execution.
         units: number of units of each.
         axes: where each site's values hold the rows, as :func:`batch_first` takes it, for all sites.
+        sorted: sites whose rows a sort of the model's moves; they are put back.
         coverage: Coverage of the whole model.
         rows_at_once: rows of one pass that keep the largest activation near the memory target.
         evaluations: model evaluations (rows) so far.
+        irregular: chosen sites that some pass did not run as the others did, with what was otherwise: they
+            are measured in part until :meth:`settle` leaves them out.
         certainty: shape (P, 2, CERTAINTY), :func:`~foldmon.measure.decision.certainty` of the model at the
             start and the end of each path, NaN where they were not evaluated yet.
 
@@ -88,44 +95,86 @@ class Prober:
                 "the model has lazy layers that hold no weights yet; run it once on a batch of inputs first"
             )
         self.lines = Lines(self.model, pairs, self.device, dtype_of(self.model), at)
-        self.evaluations = 0
-        self.certainty = torch.full((len(pairs), 2, CERTAINTY), torch.nan, device=self.device)
         self.notes: dict[str, None] = {}
-        self._places: dict[str, int] = {}
-        self.axes: dict[str, int] = {}
+        self.irregular: dict[str, str] = {}
         self._look: Look | None = None
-        self._taps = Taps(self.model, self._visit)
-        self._scout(layers, chunk)
-
-    def _scout(self, layers: str | Iterable[str] | None, chunk: int | None) -> None:
-        """Evaluate a few points of the first path: what runs, where is the batch, how large is it."""
-        scout = Taps(self.model, self._note_shape)
-        with eager_eval(self.model), ExitStack() as stack:
-            self.lines.hook(stack)
-            self._first_call(self.lines.capture, self._call, 64)
-            stack.enter_context(scout)
-            few, _ = self._first_call(self._shapes, scout, _FEWER_ROWS)
-            seen, output = self._shapes(scout, _SCOUT_ROWS)
-        sizes: dict[str, int] = {}
-        bytes_a_row = [1]
-        missed = dict(scout.sightings.not_understood)
-        for site, (shape, item_bytes) in seen.items():
-            axis = batch_axis(shape, _SCOUT_ROWS, few[site][0] if site in few else (), _FEWER_ROWS)
-            if axis is None:
-                missed[site] = f"no dimension of its input {tuple(shape)} follows the batch size"
-                continue
-            self.axes[site] = axis
-            sizes[site] = math.prod(shape) // _SCOUT_ROWS
-            bytes_a_row.append(sizes[site] * item_bytes)
-        missed |= hidden_activations(scout.sightings, seen)
-        if not sizes:
-            raise ValueError(_nothing_found(scout, missed))
-        if predicted_class(output, _SCOUT_ROWS) is None:
-            self.notes["the output gives no class a row: no decision folding"] = None
-        self._sizes, self._missed, self._kinks = sizes, missed, scout.sightings.kinks
+        self._met: set[int] = set()
+        self._taps = Taps(self.model, self._visit, lean=True)
+        self._first_shapes: dict[str, torch.Size] | None = {}
+        self._signature: tuple[Any, ...] | None = None
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        self._begin()
+        self._found = self._scout(may_ask=forward is None)
+        self.notes |= dict.fromkeys(self._found.notes)
+        self._scouted_notes = dict(self.notes)
+        self.axes, self.sorted = self._found.axes, self._found.sorted
+        self._taps.sorted = self.sorted
+        self._layers = layers
+        self._require_sites()
         self.choose(layers)
         target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
-        self.rows_at_once = chunk or max(1, target // max(bytes_a_row))
+        self.rows_at_once = chunk or max(1, target // self._found.bytes_a_row)
+
+    def _begin(self) -> None:
+        self.evaluations = 0
+        self.certainty = torch.full((len(self.lines), 2, CERTAINTY), torch.nan, device=self.device)
+
+    def _scout(self, may_ask: bool) -> Found:
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        try:
+            return Scout(self.model, self.lines, self._call, like).find()
+        except CannotCallError:
+            asked = ask_for_first_token(self.model, self.lines.first) if may_ask else None
+            if asked is None:
+                raise
+            self.forward, self.notes[FIRST_TOKEN] = asked, None
+            return Scout(self.model, self.lines, self._call, like).find()
+
+    def _require_sites(self) -> None:
+        if not self._found.sizes:
+            raise ValueError(nothing_found(self._found.executed, self._found.missed, self._found.kinks))
+
+    def renew(self) -> None:
+        """Begin another measurement of the same model, with other weights, on what is known of it.
+
+        The first pass must run as that of the measurement before: :meth:`run` raises
+        :class:`ModelChangedError` where other sites are seen, or in another order or shape, or other
+        modules, selections or parts that are not understood. The module and its lines must be the same
+        objects, of the same types on the same devices.
+        """
+        self._begin()
+        self.irregular.clear()
+        self.notes = dict(self._scouted_notes)
+        self._taps = Taps(self.model, self._visit, lean=True)
+        self._taps.sorted = self.sorted
+        self._first_shapes = {}
+        if self.lines.embeddings:
+            with eager_eval(self.model), ExitStack() as stack:
+                self.lines.hook(stack)
+                self.lines.capture(self._call, 64)
+
+    def _check(self, classes: bool) -> None:
+        """Compare the first pass of a measurement with that of the one before."""
+        shapes, self._first_shapes = self._first_shapes, None
+        assert shapes is not None
+        seen = self._taps.sightings
+        signature = (
+            [(site, self._shape_of_a_row(site, shape)) for site, shape in shapes.items()],
+            classes,
+            set(seen.executed),
+            {place: name for place, (name, _) in seen.bends.items()},
+            dict(seen.not_understood),
+        )
+        if self._signature is not None and signature != self._signature:
+            raise ModelChangedError(f"{type(self.model).__name__} runs in another way than before")
+        self._signature = signature
+
+    def _shape_of_a_row(self, site: str, shape: torch.Size) -> list[float]:
+        sizes: list[float] = list(shape)
+        if site in self.axes and len(sizes) > self.axes[site]:
+            sizes[self.axes[site]] /= self._count
+        return sizes if site in self.axes else []
 
     @property
     def dtype(self) -> torch.dtype:
@@ -134,50 +183,49 @@ class Prober:
 
     @property
     def executed(self) -> Mapping[str, nn.Module]:
-        """Every module that ran so far, by path."""
+        """The modules that ran so far, by path, but for torch's own linear layers."""
         return self._taps.sightings.executed
 
-    def _note_shape(self, site: str, reading: Reading) -> None:
-        self._seen[site] = (reading.values.shape, reading.values.element_size())
-
-    def _shapes(self, scout: Taps, rows: int) -> tuple[dict[str, tuple[torch.Size, int]], Any]:
-        """Shape and bytes an entry of every site in a pass over some points of the first path."""
-        self._seen: dict[str, tuple[torch.Size, int]] = {}
-        t = torch.linspace(0, 1, rows, device=self.device)
-        path = torch.zeros(rows, dtype=torch.int64, device=self.device)
-        inputs = self.lines.rows(path, t)
-        scout.restart()
-        output = self._call(inputs)
-        return self._seen, output
-
-    def _first_call(self, run: Callable[..., Any], *args: Any) -> Any:
-        """Run the model for the first time, where inputs that do not fit show."""
-        try:
-            return run(*args)
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, TypeError, IndexError, AttributeError, KeyError) as error:
-            raise RuntimeError(
-                f"{type(self.model).__name__} could not be called with {describe(self.lines.first)}: "
-                f"{error}\n"
-                "Pass inputs as the model takes them, batch first (a dict is passed by keyword, a tuple by "
-                "position), or say how to call it with forward=."
-            ) from error
+    @property
+    def scripted(self) -> list[str]:
+        """Paths of the TorchScript modules, inside which no hook runs."""
+        return self._taps.sightings.scripted
 
     @property
     def coverage(self) -> Coverage:
         """What of the model is covered, as far as seen by now."""
-        return Coverage(self._sizes, self._missed, self._kinks, tuple(self.notes))
+        return Coverage(self._found.sizes, self._found.missed, self._found.kinks, tuple(self.notes))
 
     def choose(self, layers: str | Iterable[str] | None) -> None:
         """Read only the sites that ``layers`` asks for from now on.
 
         Raises:
-            ValueError: a name or pattern that fits no site.
+            ValueError: a name or pattern that fits no site, or one that cannot be measured.
         """
-        self.sites = choose(tuple(self._sizes), layers)
-        self.units = tuple(self._sizes[site] for site in self.sites)
+        for name in (layers,) if isinstance(layers, str) else layers or ():
+            if name in self._found.missed:
+                raise ValueError(f"layer {name!r} cannot be measured: {self._found.missed[name]}")
+        self.sites = choose(tuple(self._found.sizes), layers)
+        self.units = tuple(self._found.sizes[site] for site in self.sites)
         self._places = {site: place for place, site in enumerate(self.sites)}
+
+    def settle(self) -> bool:
+        """Leave out the irregular sites; False where there were any, so that what was measured is void.
+
+        Raises:
+            ValueError: no other site is left, or none that was asked for.
+        """
+        settled = not self.irregular
+        for site, why in self.irregular.items():
+            self._found.missed[site] = f"it {why}"
+            self.notes.pop(_in_part(site, why), None)
+            del self._found.sizes[site]
+        self._require_sites()
+        if not settled:
+            self.irregular.clear()
+            self._begin()
+            self.choose(self._layers)
+        return settled
 
     @contextmanager
     def active(self) -> Iterator[Prober]:
@@ -191,56 +239,75 @@ class Prober:
         """Evaluate the model at rows (path, t), within :meth:`active`.
 
         Args:
-            paths: shape (R,), int64, on the model's device.
-            t: shape (R,), positions on the paths, on the model's device.
+            paths: shape (R,), int64, on the model's device; or (1, C), where every path is wanted at every t.
+            t: shape (R,), positions on the paths, on the model's device; or (n, 1), and the R = n C rows
+                are the paths at the first t, then those at the second.
             look: shown each chosen site's reading, values (R, ...), batch first.
             watch: shown every torch function call outside activations.
 
         Returns:
             Predicted class of each row, shape (R,), or None where the output gives none.
+
+        Raises:
+            ModelChangedError: after :meth:`renew`, where the model runs in another way than before.
         """
-        self._look, self._count = look, len(t)
+        self._look, self._count = look, t.numel() * (paths.numel() if t.ndim == 2 else 1)
         self._taps.watch = watch
         inputs = self.lines.rows(paths, t)
         try:
+            self._met.clear()
             self._taps.restart()
             output = self._call(inputs)
+            self._note_absent()
         finally:
             self._look = self._taps.watch = None
             self._taps.pause()
-        self.evaluations += len(t)
-        logits = class_logits(output, len(t))
+        self.evaluations += self._count
+        logits = class_logits(output, self._count)
+        if self._first_shapes is not None:
+            self._check(logits is not None)
         if logits is None:
             return None
-        for side, at_end in enumerate((t == 0, t == 1)):
-            self.certainty[paths[at_end], side] = certainty(logits[at_end])
+        self._note_certainty(paths, t, logits)
         return logits.argmax(1)
+
+    def _note_certainty(self, paths: Tensor, t: Tensor, logits: Tensor) -> None:
+        for side, end in enumerate((0, 1)):
+            if t.ndim == 1:
+                rows = t == end
+                self.certainty[paths[rows], side] = certainty(logits[rows])
+            elif t[-side] == end:
+                at = slice(-paths.numel(), None) if side else slice(paths.numel())
+                self.certainty[paths[0], side] = certainty(logits[at])
 
     def _call(self, inputs: Any) -> Any:
         return self.forward(self.model, inputs)
 
     def _visit(self, site: str, reading: Reading) -> None:
+        if self._first_shapes is not None:
+            self._first_shapes[site] = reading.values.shape
         place = self._places.get(site)
         if place is None or self._look is None:
-            if site not in self.axes:
+            if site not in self.axes and site not in self._found.missed:
                 self.notes[f"{site} runs in some passes only and is not measured"] = None
             return
+        self._met.add(place)
         values = batch_first(reading.values, self.axes[site], self._count)
-        if values is None:
-            self.notes[f"{site} changes its batch dimension and is measured in part"] = None
+        if values is None or values.numel() != self._count * self.units[place]:
+            self._is_irregular(site, "takes more values an input in some passes than in others")
             return
         self._look(place, Reading(values, reading.thresholds))
 
+    def _note_absent(self) -> None:
+        if len(self._met) < len(self.sites):
+            for place in set(range(len(self.sites))) - self._met:
+                self._is_irregular(self.sites[place], "does not run in every pass")
 
-def _nothing_found(scout: Taps, missed: dict[str, str]) -> str:
-    seen = sorted({type(module).__name__ for module in scout.sightings.executed.values()})
-    lines = [
-        "no activation layer was found in the model, so there is nothing to measure.",
-        f"Modules that ran: {', '.join(seen) or 'none'}.",
-    ]
-    lines += [f"Not understood: {place}: {why}." for place, why in missed.items()]
-    lines.append(
-        "If one of them is an activation layer, tell foldmon where its pieces meet: "
-        "foldmon.register_activation(cls, thresholds)."
-    )
-    return "\n".join(lines)
+    def _is_irregular(self, site: str, why: str) -> None:
+        if site not in self.irregular:
+            self.irregular[site] = why
+            self.notes[_in_part(site, why)] = None
+
+
+def _in_part(site: str, why: str) -> str:
+    return f"{site} {why} and is measured in part"

@@ -11,6 +11,7 @@ import numpy as np
 from foldmon.measure.coverage import Coverage
 from foldmon.measure.decision import DecisionFolding
 from foldmon.measure.statistics import (
+    Distances,
     Floats,
     Ints,
     bootstrap_interval,
@@ -26,7 +27,8 @@ class FoldingReport:
     Attributes:
         layers: site names in order of execution, length L.
         units: number of units of each, length L.
-        r1, r2: shape (P, L), largest distance from the start and distance walked, per layer.
+        r1, r2: shape (P, L), largest distance from the start and distance walked, per layer: whole numbers,
+            or estimates of ``method="auto"`` (the notes say so).
         r1_cumulative: shape (P, L), r1 of the joined units of layers 1..l.
         method: "sampled", "exact" or "auto".
         exact: whether r1 and r2 are those of the continuous path, certified.
@@ -37,17 +39,18 @@ class FoldingReport:
         classes: shape (P, 2), class index of each end, None without labels.
         class_names: the classes.
         nonfinite: shape (L,), number of NaN or infinite pre-activations met.
-        dead: shape (L,), share of units whose symbol was the lowest at every point.
-        saturated: shape (L,), share of units whose symbol was the highest at every point.
-        coverage: what of the model was measured.
+        dead: shape (L,), share of units whose symbol was the lowest at every point; NaN for a layer that met
+            NaN or infinite values, which would read as dead units or hide them.
+        saturated: shape (L,), share of units whose symbol was the highest at every point; NaN likewise.
+        coverage: what of the model was measured; it names the layers that met NaN or infinite values.
         notes: what else to know of the numbers, in words.
     """
 
     layers: tuple[str, ...]
     units: tuple[int, ...]
-    r1: Ints
-    r2: Ints
-    r1_cumulative: Ints
+    r1: Distances
+    r2: Distances
+    r1_cumulative: Distances
     method: str
     exact: bool
     evaluations: int
@@ -62,8 +65,16 @@ class FoldingReport:
     step: int | None = None
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        blurred = self.nonfinite > 0
+        for name in ("dead", "saturated"):
+            object.__setattr__(self, name, np.where(blurred, np.nan, getattr(self, name)))
+        names = (site for site, hit in zip(self.layers, blurred, strict=True) if hit)
+        notes = (f"{site} met NaN or infinite values, whose symbols mean nothing" for site in names)
+        object.__setattr__(self, "coverage", self.coverage.with_notes(*notes))
+
     @property
-    def r2_cumulative(self) -> Ints:
+    def r2_cumulative(self) -> Distances:
         """Shape (P, L), distance walked in the joined units of layers 1..l."""
         return self.r2.cumsum(1)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Distances = Ints | Floats
+"""Numbers of units: counted, or estimated."""
 
 
-def folding(r1: Ints, r2: Ints) -> Floats:
+def folding(r1: Distances, r2: Distances) -> Floats:
     """chi = 1 - r1 / r2, and 0 where r2 = 0 (arXiv 2502.09954, section 3).
 
     Args:
@@ -32,7 +36,9 @@ def bootstrap_interval(
 
     The folding of paths is skewed and often 0; a percentile interval then covers too seldom, because the
     mean and its error move together. Resampling their ratio allows for that. A resample of (nearly) equal
-    values tells nothing of the error: it is taken for at least a fifth of the sample's.
+    values tells nothing of the error: it is taken for at least a fifth of the sample's. Neither side is
+    shorter than a normal distribution's: where sampling stops at a width of the interval, the error is no
+    longer free to move with the mean, and the side that skewness shortens would cover too seldom.
 
     Args:
         values: shape (P,), one value a path, in [0, 1].
@@ -56,7 +62,9 @@ def bootstrap_interval(
     errors = np.maximum(drawn.std(axis=1, ddof=1) / count**0.5, error / 5)
     tail = (1.0 - level) / 2
     low, high = np.quantile((drawn.mean(1) - mean) / errors, (tail, 1.0 - tail))
-    return max(0.0, mean - float(high) * error), min(1.0, mean - float(low) * error)
+    normal = NormalDist().inv_cdf(1.0 - tail)
+    below, above = max(float(high), normal) * error, max(-float(low), normal) * error
+    return max(0.0, mean - below), min(1.0, mean + above)
 
 
 def class_pair_means(values: Floats, classes: Ints, count: int) -> Floats:

@@ -10,6 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+_SHOWN = 8  # entries of a tuple or dict in an error message
+_COMMON = (
+    "what is common to all inputs belongs into forward=, such as forward=lambda model, x: model(x, common)"
+)
+
 
 def to_tensors(inputs: Any) -> Any:
     """The same tree with arrays turned into tensors that share their memory.
@@ -24,16 +29,26 @@ def to_tensors(inputs: Any) -> Any:
         raise TypeError(
             f"inputs must be a tensor or array, or a tuple or dict of them, got {type(inputs).__name__}"
         )
+    _check_layouts(tensors)
     if any(tensor.ndim == 0 for tensor in tensors):
-        raise ValueError("every input tensor needs a batch dimension first, got a 0-d tensor")
+        raise ValueError(f"every input tensor needs a batch dimension first, got a 0-d tensor; {_COMMON}")
     sizes = {len(tensor) for tensor in tensors}
     if len(sizes) > 1:
-        raise ValueError(f"input tensors differ in their batch size: {sorted(sizes)}")
+        raise ValueError(f"input tensors differ in their batch size: {sorted(sizes)}; {_COMMON}")
     return tree
 
 
+def _check_layouts(tensors: list[Tensor]) -> None:
+    if any(tensor.is_nested for tensor in tensors):
+        raise TypeError("inputs of differing lengths are joined by no line; pad nested tensors to one length")
+    if any(tensor.layout != torch.strided for tensor in tensors):
+        raise TypeError("sparse inputs are joined by no line; pass them dense (x.to_dense())")
+
+
 def _plain(inputs: Any) -> Any:
-    """Mappings of other libraries (a tokenizer's BatchEncoding, ...) as the dicts they stand for."""
+    """Tables of pandas as arrays, other libraries' mappings (a tokenizer's BatchEncoding, ...) as dicts."""
+    if hasattr(inputs, "to_numpy"):
+        return inputs.to_numpy()
     return dict(inputs) if hasattr(inputs, "keys") and not isinstance(inputs, dict) else inputs
 
 
@@ -57,6 +72,12 @@ def batch_size(tree: Any) -> int:
     return next((len(t) for t in pytree.tree_leaves(tree) if isinstance(t, Tensor)), 0)
 
 
+def device_of_tree(tree: Any) -> torch.device:
+    """Device of the first tensor; the CPU for a tree without tensors."""
+    tensors = (t for t in pytree.tree_leaves(tree) if isinstance(t, Tensor))
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
 def take_rows(tree: Any, rows: Tensor) -> Any:
     """The given rows of every tensor."""
     return map_tensors(lambda tensor: tensor[rows.to(tensor.device)], tree)
@@ -74,10 +95,15 @@ def describe(tree: Any) -> str:
     if isinstance(tree, Tensor):
         return f"{str(tree.dtype).removeprefix('torch.')} {tuple(tree.shape)}"
     if isinstance(tree, dict):
-        return "{" + ", ".join(f"{key}: {describe(value)}" for key, value in tree.items()) + "}"
+        return "{" + _listed([f"{key}: {describe(value)}" for key, value in tree.items()]) + "}"
     if isinstance(tree, tuple | list):
-        return "(" + ", ".join(map(describe, tree)) + ")"
+        return "(" + _listed([describe(item) for item in tree[: _SHOWN + 1]], len(tree)) + ")"
     return type(tree).__name__
+
+
+def _listed(words: list[str], count: int = 0) -> str:
+    count = max(count, len(words))
+    return ", ".join(words[:_SHOWN]) + (f", ... ({count} in all)" if count > _SHOWN else "")
 
 
 def call(model: Callable[..., Any], inputs: Any) -> Any:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from foldmon.measure.activations import Reading
-from foldmon.measure.codes import Code, Scratch, encode_counting
+from foldmon.measure.codes import Code, Scratch, code_bytes, encode_counting
 from foldmon.measure.statistics import Floats, Ints
+
+# Entries of a row that is long enough for NumPy.
+_LONG = 128
 
 
 class UnitCounts:
@@ -20,14 +25,15 @@ class UnitCounts:
     highest. NaN exceeds no threshold and would read as dead: it is counted on its own.
     """
 
-    def __init__(self, sites: Sequence[str], units: Sequence[int]) -> None:
+    def __init__(self, sites: Sequence[str], units: Sequence[int], scratch: Scratch | None = None) -> None:
         self.sites, self.units = sites, units
-        self._scratch = Scratch()
+        self._scratch = scratch or Scratch()
         # Made before any pass: a small array that outlives a pass settles in the gap that a freed activation
         # leaves in the heap, and the next activation of that size needs new memory, layer after layer.
-        words = [-(-count // 64) for count in units]
-        self._first_word = [sum(words[:place]) for place in range(len(words))]
-        self._room = np.zeros((2, sum(words)), dtype=np.uint64)
+        # Every site's marks begin at a whole word, so that they can be read as words of any size.
+        sizes = [-(-code_bytes(count) // 8) * 8 for count in units]
+        self._first_byte = list(accumulate(sizes, initial=0))
+        self._room = np.zeros((2, self._first_byte[-1]), dtype=np.uint8)
         self._ever: dict[int, Any] = {}
         self._always: dict[int, Any] = {}
         self._nonfinite: list[Any] = [0] * len(sites)
@@ -38,37 +44,41 @@ class UnitCounts:
         Returns:
             The code of ``reading``, shape (planes, inputs, words): encoding and counting share a pass.
         """
-        code, nonfinite = encode_counting(reading, self._scratch)
-        self._nonfinite[place] = self._nonfinite[place] + nonfinite
+        code = self.read(place, reading)
         if reading.thresholds is not None:
-            self._add_marks(place, code)
+            self.mark(place, code)
         return code
 
-    def _add_marks(self, place: int, code: Code) -> None:
+    def read(self, place: int, reading: Reading) -> Code:
+        """:meth:`add` but for the marks of dead and saturated units, which :meth:`mark` adds."""
+        code, nonfinite = encode_counting(reading, self._scratch)
+        self._nonfinite[place] = self._nonfinite[place] + nonfinite
+        return code
+
+    def mark(self, place: int, code: Code) -> None:
+        """Count the units of thresholded symbols that were in their lowest or highest piece throughout."""
         if isinstance(code, Tensor):
-            ever, always = code[0].any(0), code[-1].all(0)
+            self._join(place, code[0].any(0), code[-1].all(0))
         else:
-            ever = np.bitwise_or.reduce(code[0], axis=0)
-            always = np.bitwise_and.reduce(code[-1], axis=0)
-        self._mark(place, ever, always)
+            self._join(place, _fold(np.bitwise_or, code[0]), _fold(np.bitwise_and, code[-1]))
 
     def absorb(self, other: UnitCounts) -> None:
         """Add what was counted elsewhere on other paths."""
         for place in other._ever:
-            self._mark(place, other._ever[place], other._always[place])
+            self._join(place, other._ever[place], other._always[place])
         self._nonfinite = [a + b for a, b in zip(self._nonfinite, other._nonfinite, strict=True)]
 
-    def _mark(self, place: int, ever: Any, always: Any) -> None:
+    def _join(self, place: int, ever: Any, always: Any) -> None:
         if place in self._ever:
             self._ever[place] |= ever
             self._always[place] &= always
         elif isinstance(ever, Tensor):
             self._ever[place], self._always[place] = ever, always
         else:
-            first = self._first_word[place]
-            own = self._room[:, first : first + len(ever)]
-            own[0], own[1] = ever, always
-            self._ever[place], self._always[place] = own
+            first = self._first_byte[place]
+            own = self._room[:, first : first + ever.nbytes]
+            self._ever[place], self._always[place] = (half.view(ever.dtype) for half in own)
+            self._ever[place][:], self._always[place][:] = ever, always
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process, from a device too."""
@@ -107,6 +117,16 @@ class UnitCounts:
             for site, count in zip(self.sites, self.nonfinite, strict=True)
             if count
         )
+
+
+def _fold(join: np.ufunc, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Join all rows, shape (R, W), into one: as few long rows first, since NumPy is slow on short ones."""
+    count, words = rows.shape
+    side = max(1, min(count, _LONG // max(1, words)))
+    whole = count - count % side
+    folded = join.reduce(join.reduce(rows[:whole].reshape(-1, side * words), axis=0).reshape(side, words))
+    joined: npt.NDArray[Any] = folded if whole == count else join(folded, join.reduce(rows[whole:]))
+    return joined
 
 
 def _on_cpu(mark: Any) -> Any:

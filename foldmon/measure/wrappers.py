@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 # Wrappers by class name (some need a distributed build to import) and the attribute that holds the
 # wrapped module.
@@ -65,9 +67,11 @@ def eval_flags(model: nn.Module) -> Iterator[None]:
         if type(module).__name__ == "OptimizedModule" and "forward" in vars(module)
     ]
     try:
+        # Not module.eval(), which a user's class may override with side effects; and only where it is
+        # needed, since setting an attribute of a module takes longer than a small layer.
         for module in modules:
-            # Not module.eval(), which a user's class may override with side effects.
-            module.training = False
+            if module.training:
+                module.training = False
         for module, _ in compiled:
             module._compiled_call_impl = None
         for attributes, _ in wrapped:
@@ -75,11 +79,61 @@ def eval_flags(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for module, flag in zip(modules, flags, strict=True):
-            module.training = flag
+            if module.training is not flag:
+                module.training = flag
+        _set_flags_of_new_modules(model, {id(module) for module in modules})
         for module, call in compiled:
             module._compiled_call_impl = call
         for attributes, forward in wrapped:
             attributes["forward"] = forward
+
+
+def _set_flags_of_new_modules(model: nn.Module, known: set[int]) -> None:
+    """Let modules that the model put in during the pass (BigBird does) train as what holds them does."""
+    for parent in model.modules():
+        for module in parent.children():
+            if id(module) not in known:
+                module.training = parent.training
+
+
+@contextmanager
+def kept_buffers(model: nn.Module) -> Iterator[None]:
+    """Put the model's buffers back at the end of the block: a forward pass may write to them in eval mode.
+
+    Tensors are exchanged, not written to: a backward pass may still need the own ones.
+    """
+    own = [
+        (module._buffers, dict(module._buffers))
+        for module in model.modules()
+        if module._buffers and not isinstance(module, torch.jit.ScriptModule)
+    ]
+    copies: dict[int, Any] = {}
+    try:
+        for buffers, kept in own:
+            for name, tensor in kept.items():
+                if tensor is not None and not is_lazy(tensor):
+                    buffers[name] = copies.setdefault(id(tensor), tensor.detach().clone())
+        yield
+    finally:
+        for buffers, kept in own:
+            buffers.clear()
+            buffers.update(kept)
+
+
+@contextmanager
+def compiled_functions(stance: Literal["force_eager", "fail_on_recompile"]) -> Iterator[None]:
+    """What becomes of functions and methods under ``torch.compile`` in the block; modules run eagerly anyway.
+
+    Left alone, they would be compiled anew for the hooks of every probe, up to the limit from which on
+    training runs them uncompiled. The stance is the whole process's: use it in the user's own thread only,
+    never in a sampler's.
+    """
+    set_stance = getattr(torch.compiler, "set_stance", None)  # from torch 2.6 on
+    if set_stance is None or "torch._dynamo" not in sys.modules:
+        yield  # nothing can have been compiled
+        return
+    with set_stance(stance):
+        yield
 
 
 @contextmanager

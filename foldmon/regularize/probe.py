@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -81,6 +81,7 @@ class SoftProbe:
         self.layers = layers
         self.forward = forward or call
         self._axes: Mapping[str, int] = {}  # of the chosen sites, empty before the first pass
+        self._sorted: Set[str] = frozenset()
 
     def slope(self, pairs: Pairs, valid: Tensor) -> Slope:
         """Soft phi and, where gradients are on, its gradient; the model and all random states stay.
@@ -114,6 +115,7 @@ class SoftProbe:
     def _scout(self, pairs: Pairs) -> None:
         prober = Prober(self.model, pairs[:1], layers=self.layers, forward=self.forward)
         self._axes = {site: prober.axes[site] for site in prober.sites}
+        self._sorted = prober.sorted
 
     def _chi(self, pairs: Pairs, stack: ExitStack) -> Tensor:
         """Soft chi of each pair, shape (P,); the lines' hooks stay until ``stack`` closes."""
@@ -137,6 +139,7 @@ class SoftProbe:
                 layers.append((values.clone(), reading.thresholds))
 
         with Taps(self.model, visit) as taps:
+            taps.sorted = self._sorted
             taps.restart()
             self.forward(self.model, lines.rows(paths, t))
         if not layers:

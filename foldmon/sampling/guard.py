@@ -35,6 +35,11 @@ class Guard:
         self._final = final
         self._told: set[object] = set()
 
+    def attempt(self, probe: Callable[[], object]) -> None:
+        """Run a probe; one that succeeds ends a row of failures."""
+        if self.run(probe):
+            self.failures = 0
+
     def run(self, work: Callable[[], object]) -> bool:
         """Do it; True where it raised nothing."""
         try:

@@ -31,8 +31,8 @@ class Replica:
     """An eval-mode copy of a model, brought up to date by one multi-tensor copy.
 
     Hooks of the user's and of other tools do not travel: they would run in the sampler's thread and feed
-    what they feed in training. Hooks of torch itself (weight normalisation, pruning) are part of the
-    model's function and do.
+    what they feed in training. Hooks of torch itself (weight normalisation, pruning) and of transformers
+    (which collects hidden states by them) are part of the model's function and do.
 
     Args:
         model: the user's model, unwrapped. It is only read.
@@ -116,7 +116,8 @@ def _copy_attributes(original: dict[str, Any], copied: dict[str, Any]) -> None:
 
 
 def _without_foreign_hooks(modules: Iterable[nn.Module]) -> tuple[dict[int, Any], int]:
-    """A memo for ``copy.deepcopy`` that replaces each dict of hooks by torch's own of them.
+    """A memo for ``copy.deepcopy`` that replaces each dict of hooks by those of them that are
+    the model's own.
 
     So a hook is not even copied: it may be bound to a tool that cannot be, or must not.
     """
@@ -126,12 +127,12 @@ def _without_foreign_hooks(modules: Iterable[nn.Module]) -> tuple[dict[int, Any]
         for name in _HOOKS:
             hooks = vars(module).get(name)
             if hooks:
-                own = OrderedDict((key, hook) for key, hook in hooks.items() if _is_torchs_own(hook))
+                own = OrderedDict((key, hook) for key, hook in hooks.items() if _is_models_own(hook))
                 memo[id(hooks)] = own
                 stripped += (len(hooks) - len(own)) if name.startswith("_forward") else 0
     return memo, stripped
 
 
-def _is_torchs_own(hook: object) -> bool:
+def _is_models_own(hook: object) -> bool:
     home = getattr(hook, "__module__", None) or type(hook).__module__
-    return home == "torch" or home.startswith("torch.")
+    return home.partition(".")[0] in ("torch", "transformers")

@@ -1,7 +1,7 @@
 """Peak memory of a probe over that of the bare forward pass, in the same chunks, by depth.
 
 Every figure comes from a process of its own: the highest resident memory, less what was resident before
-(the model, its inputs and the libraries). Linux only.
+(the model, its inputs and the libraries). Linux with glibc only.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/peak_memory.py
 """
@@ -9,6 +9,7 @@ Every figure comes from a process of its own: the highest resident memory, less 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from workloads import WORKLOADS, Workload, mlp
 
 from foldmon import Pairs
 from foldmon.measure.prober import Prober
-from foldmon.measure.sampled import measure_sampled
+from foldmon.measure.sampled import measure_sampled, paths_at_once
 
 CASES: dict[str, Workload] = {workload.name: workload for workload in WORKLOADS} | {
     f"MLP {depth} x 512": Workload(
@@ -31,12 +32,12 @@ CASES: dict[str, Workload] = {workload.name: workload for workload in WORKLOADS}
 
 def bare_pass(prober: Prober, paths: int, points: int) -> None:
     """The forward passes alone, in the probe's chunks, each chunk's points made just before it."""
-    paths_at_once = max(1, prober.rows_at_once // points)
+    count = paths_at_once(paths, points, prober.rows_at_once)
     t = torch.linspace(0, 1, points)
     with torch.no_grad():
-        for low in range(0, paths, paths_at_once):
-            rows = torch.arange(low, min(low + paths_at_once, paths))
-            prober.model(prober.lines.rows(rows.repeat_interleave(points), t.repeat(len(rows))))
+        for low in range(0, paths, count):
+            rows = torch.arange(low, min(low + count, paths))
+            prober.model(prober.lines.rows(rows[None], t[:, None]))
 
 
 def _resident(field: str) -> int:
@@ -54,6 +55,7 @@ def child(case: str, kind: str) -> None:
     prober = Prober(model, pairs)
     bare_pass(prober, 2, 2)  # warms up
     measure_sampled(prober, pairs[:1], 2)
+    ctypes.CDLL(None).malloc_trim(0)  # what the warm-up freed counts as free
     Path("/proc/self/clear_refs").write_text("5")  # starts VmHWM anew
     before = _resident("VmRSS")
     if kind == "bare":

@@ -20,17 +20,17 @@ from workloads import WORKLOADS, Workload
 
 from foldmon import Pairs
 from foldmon.measure.prober import Prober
-from foldmon.measure.sampled import measure_sampled
+from foldmon.measure.sampled import measure_sampled, paths_at_once
 
 
 def bare_pass(model: nn.Module, prober: Prober, workload: Workload) -> Callable[[], None]:
     """The forward passes alone, over the points that the probe makes and in its chunks."""
-    paths_at_once = max(1, prober.rows_at_once // workload.points)
+    count = paths_at_once(workload.paths, workload.points, prober.rows_at_once)
     t = torch.linspace(0, 1, workload.points)
     chunks = []
-    for low in range(0, workload.paths, paths_at_once):
-        rows = torch.arange(low, min(low + paths_at_once, workload.paths))
-        chunks.append(prober.lines.rows(rows.repeat_interleave(workload.points), t.repeat(len(rows))))
+    for low in range(0, workload.paths, count):
+        rows = torch.arange(low, min(low + count, workload.paths))
+        chunks.append(prober.lines.rows(rows[None], t[:, None]))
 
     def run() -> None:
         with torch.no_grad():
@@ -66,12 +66,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=None, help="default: OMP_NUM_THREADS")
+    parser.add_argument("--only", default="", help="part of the names of the models to measure")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {arguments.repeats} repeats")
     print(f"{'model':24}{'evaluations':>12}{'bare s':>10}{'probe s':>10}{'ratio':>8}   middle half of ratios")
-    for workload in WORKLOADS:
+    for workload in (each for each in WORKLOADS if arguments.only in each.name):
         bare, probe, ratios = compare(workload, arguments.repeats)
         quarter = len(ratios) // 4
         spread = f"{ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f}"

@@ -72,24 +72,66 @@ def test_keeps_its_budget(activation: type[nn.Module], budget: int) -> None:
     assert "of 64 pairs" in report.notes[-1]
 
 
-def test_refines_where_exactness_is_too_dear() -> None:
+def test_samples_and_extrapolates_where_exactness_is_too_dear() -> None:
     model, ends = mlp(width=64), pairs(64, width=64)
-    report = auto(model, ends, max_evaluations=64 * 25)
+    report = auto(model, ends)
     exact = foldmon.measure(model, ends, method="exact")
     assert not report.exact
     assert report.evaluations < exact.evaluations / 2
-    assert any("does not pay for exact paths" in note for note in report.notes)
+    assert "extrapolated from" in report.notes[-2]
     assert report.phi == pytest.approx(exact.phi, rel=0.1)
+    np.testing.assert_allclose(report.chi[:, 0], 0.0, atol=1e-12)  # of a first layer nothing is missed
+    assert report.decision is not None
+    np.testing.assert_array_equal(report.decision.ends, exact.decision.ends)
 
 
-def test_refines_smooth_networks() -> None:
-    model, ends = mlp(nn.GELU), pairs(32)
-    dense = foldmon.measure(model, ends, points=2001)
-    report = auto(model, ends)
+@pytest.mark.parametrize("activation", [nn.GELU, nn.Tanh])
+def test_smooth_networks_take_few_points(activation: type[nn.Module]) -> None:
+    model, ends = mlp(activation), pairs(300)
+    dense = foldmon.measure(model, ends, points=513)
+    report = auto(model, ends, tolerance=1e-9)
     assert not report.exact
-    assert report.evaluations <= 33 * 32
-    np.testing.assert_array_equal(report.r2[:, 0], dense.r2[:, 0])
+    assert report.evaluations <= 17 * 300 + 4
     assert report.phi == pytest.approx(dense.phi, rel=0.05)
+
+
+def test_more_points_for_a_narrower_interval() -> None:
+    """The error that few points leave matters beside a narrow interval only."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*[m for _ in range(6) for m in (nn.Linear(64, 64), nn.ReLU())])
+    few, many = (auto(model, pairs(count, width=64), tolerance=1e-9) for count in (32, 2000))
+    points_of_few, points_of_many = (report.evaluations // len(report.r1) for report in (few, many))
+    assert points_of_few < points_of_many
+    assert f"extrapolated from {points_of_many} points" in many.notes[-2]
+
+
+def test_says_where_the_budget_keeps_it_from_more_points() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*[m for _ in range(6) for m in (nn.Linear(64, 64), nn.ReLU())])
+    poor, rich = (auto(model, pairs(300, width=64), max_evaluations=n) for n in (6 * 300, 10**6))
+    assert any("are not paid for" in note for note in poor.notes)
+    assert not any("are not paid for" in note for note in rich.notes)
+
+
+def test_layers_are_chosen() -> None:
+    model, ends = mlp(width=64), pairs(64, width=64)
+    report = auto(model, ends, layers=["3"])
+    assert report.layers == ("3",)
+    assert report.r1.shape == (64, 1)
+
+
+class Wave(nn.Module):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return z + 0.05 * torch.sin(7 * z)
+
+
+foldmon.register_activation(Wave, 0.0)
+
+
+def test_a_curve_that_shows_on_the_way_is_sampled() -> None:
+    report = auto(mlp(Wave), pairs(64))
+    assert not report.exact
+    assert any("extrapolated from" in note for note in report.notes)
 
 
 class Fleeting(nn.Module):
@@ -113,8 +155,8 @@ foldmon.register_activation(Pool, foldmon.SELECTED_INDEX)
 
 @pytest.mark.parametrize(
     "model",
-    [Fleeting(), nn.Sequential(nn.Unflatten(1, (1, 16)), Pool(2)), mlp().bfloat16()],
-    ids=["layers that come and go", "integer symbols", "half precision"],
+    [nn.Sequential(nn.Unflatten(1, (1, 16)), Pool(2)), mlp().bfloat16()],
+    ids=["integer symbols", "half precision"],
 )
 def test_samples_what_cannot_be_followed(model: nn.Module) -> None:
     report = auto(model, pairs(6), points=17)
@@ -123,6 +165,12 @@ def test_samples_what_cannot_be_followed(model: nn.Module) -> None:
     assert "sampled at equally spaced points" in report.notes[-1]
     sampled = foldmon.measure(model, pairs(6), points=17)
     np.testing.assert_array_equal(report.r2, sampled.r2)
+
+
+def test_leaves_out_layers_that_come_and_go() -> None:
+    report = auto(Fleeting(), pairs(6), points=17)
+    assert report.layers == ("first",)
+    assert report.coverage.not_covered["second"] == "it does not run in every pass"
 
 
 def test_samples_the_chosen_layers_only() -> None:

@@ -157,6 +157,25 @@ def test_cnn_with_pooling(pool: nn.Module, after: int) -> None:
     assert assert_equals_dense(model, (1, 6, 6), sites_of(model, nn.ReLU)).exact
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_max_pooling_costs_one_evaluation_a_kink(dtype: torch.dtype) -> None:
+    """Breakpoints of all layers but the last, where the pooled index switches being one too."""
+    torch.manual_seed(3)
+    model = with_running_statistics(cnn(nn.MaxPool2d(2), 3)).double().eval()
+    x1, x2 = torch.randn(2, 4, 1, 6, 6, dtype=torch.float64)
+    report = report_of(model, x1, x2, dtype=dtype)
+    t = torch.linspace(0, 1, 40_001, dtype=torch.float64).reshape(-1, 1, 1, 1)
+    kinks = 0
+    with torch.no_grad():
+        for a, b in zip(x1, x2, strict=True):
+            value, index = F.max_pool2d(model[:3](torch.lerp(a, b, t)), 2, return_indices=True)
+            positive = (value[1:] > 0) & (value[:-1] > 0)  # the others are where a unit leaves 0
+            kinks += int(((index[1:] != index[:-1]) & positive).sum())
+    assert kinks > 20
+    assert report.exact
+    assert report.evaluations <= 1.05 * (report.r2[:, :-1].sum() + kinks) + 2 * 4
+
+
 class Bending(nn.Module):
     """ReLU layers with functions between them that bend without being activations."""
 
@@ -188,6 +207,81 @@ def test_hidden_bends(bend) -> None:
     model = Bending(bend)
     sites = [(model.relu, (0.0,)), (model.last, (0.0,))]
     assert assert_equals_dense(model, (5,), sites).exact
+
+
+def imprecise(z: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return z.to(dtype).to(z.dtype)
+
+
+class Curve(nn.Module):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return z + torch.tanh(3 * z)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "bend",
+    [
+        lambda z: torch.div(z, 0.1, rounding_mode="floor"),
+        lambda z: imprecise(3 * z, torch.int32),
+        lambda z: imprecise(z, torch.bfloat16),
+        lambda z: z + torch.einsum("bi,bi->b", [z, z])[:, None],
+        lambda z: torch.where(z > 0.1, z, 0.5 * z),
+        lambda z: z + 0.3 * torch.sign(z - 0.1),
+        lambda z: F.rrelu(z, 0.1, 0.4, training=True),
+        lambda z: z * (z > 0.1),
+        lambda z: z + z[torch.arange(len(z)), z.argmax(1)][:, None],
+        torch.jit.script(Curve()),
+        torch.jit.trace(lambda z: z + torch.tanh(3 * z), torch.zeros(2, 16), check_trace=False),
+    ],
+    ids=[
+        "floor", "integers", "bfloat16", "quadratic", "jump", "sign", "random", "mask", "argmax",
+        "TorchScript module", "traced function",
+    ],
+)  # fmt: skip
+def test_what_is_not_linear_in_pieces_is_not_called_exact(bend, dtype: torch.dtype) -> None:
+    torch.manual_seed(4)
+    x1, x2 = torch.randn(2, 8, 5, dtype=dtype)
+    report = report_of(Bending(bend).to(dtype), x1, x2)
+    assert not report.exact
+    assert "refined adaptively, not exact" in report.notes[-1]
+
+
+class Wave(nn.Module):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return z + 0.05 * torch.sin(7 * z)
+
+
+class Stairs(nn.Module):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.where(z > 0, z + 1, z)
+
+
+class TwoBends(nn.Module):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return (z - 0.2).abs() + z.clamp(max=0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("activation", "exact"), [(Wave, False), (Stairs, False), (TwoBends, True)], ids=lambda value: str(value)
+)
+def test_a_registered_class_is_certified_or_not(
+    activation: type[nn.Module], exact: bool, dtype: torch.dtype
+) -> None:
+    """Its bends, curves and jumps are hidden: they show in the middles only."""
+    foldmon.register_activation(activation, 0.0)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 16), activation(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
+    x1, x2 = torch.randn(2, 4, 5)
+    report = report_of(model, x1, x2, dtype=dtype)
+    assert report.exact == exact
+    assert report.evaluations < 2000
+    if exact:
+        expected = dense_folding(
+            model.double(), x1.double(), x2.double(), [(model[1], (0.0,)), (model[3], (0.0,))], POINTS
+        )
+        np.testing.assert_array_equal(report.r2, expected[1])
 
 
 def test_functional_activations() -> None:

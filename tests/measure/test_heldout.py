@@ -24,7 +24,9 @@ from torch.utils.data import (
 
 import foldmon
 from foldmon import Pairs, draw_pairs
+from foldmon.measure.heldout import HeldOut, read_held_out
 from foldmon.measure.random_state import random_state
+from foldmon.measure.trees import describe
 
 INPUTS = torch.arange(40.0).reshape(40, 1).repeat(1, 3)  # input i is (i, i, i)
 LABELS = torch.arange(40) % 4  # its class is i % 4
@@ -269,3 +271,50 @@ def test_a_slice_of_pairs() -> None:
     assert torch.equal(part.first, pairs.first[2:5])
     assert part.classes is not None
     np.testing.assert_array_equal(part.classes, pairs.classes[2:5])
+
+
+def read(data: Any) -> HeldOut:
+    return read_held_out(data, wanted=64, generator=np.random.default_rng(0))
+
+
+def test_of_inputs_of_differing_shapes_the_commonest_are_taken() -> None:
+    rows = [(torch.full((size,), float(i)), i % 2) for i, size in enumerate((3, 4, 5, 4, 4, 3, 4, 4))]
+    one_by_one = read(DataLoader(Rows(rows), batch_size=1))
+    assert one_by_one.inputs[:, 0].tolist() == [1, 3, 4, 6, 7]
+    assert one_by_one.labels is not None
+    assert one_by_one.labels.tolist() == [1, 1, 0, 0, 1]
+    buckets = [torch.zeros(2, 3), torch.ones(3, 5), torch.ones(2, 5), torch.zeros(2, 4)]
+    assert read(DataLoader(Stream(buckets), batch_size=None)).inputs.shape == (5, 5)
+
+
+def test_inputs_of_which_no_two_have_one_shape() -> None:
+    with pytest.raises(ValueError, match="collate_fn"):
+        read(DataLoader(Rows([torch.zeros(n) for n in range(1, 5)]), batch_size=1))
+
+
+def test_targets_of_differing_shapes_are_no_classes() -> None:
+    def collate(items: list[Any]) -> Any:
+        return torch.stack([image for image, _ in items]), [boxes for _, boxes in items]
+
+    rows = [(torch.zeros(3), torch.zeros(1 + i, 4)) for i in range(4)]
+    assert read(DataLoader(Rows(rows), collate_fn=collate)).labels is None
+
+
+def test_a_single_class_says_what_to_pass() -> None:
+    with pytest.raises(ValueError, match=r'foldmon\.draw_pairs\(data, kind="any"\)'):
+        draw_pairs((torch.randn(9, 2), torch.zeros(9, dtype=torch.int64)))
+
+
+def test_a_pandas_table_is_an_array() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    held_out = read((table, pandas.Series(["x", "y"])))
+    assert held_out.inputs.tolist() == read(table).inputs.tolist() == [[1, 3], [2, 4]]
+    assert held_out.labels is not None
+    assert held_out.labels.tolist() == ["x", "y"]
+
+
+def test_long_lists_are_described_in_short() -> None:
+    text = describe([torch.zeros(2)] * 40)
+    assert text.endswith("float32 (2,), ... (40 in all))")
+    assert len(text) < 160

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+import foldmon
 from foldmon.measure.linear import Shape, bend_of_call, shape_of_call, shape_of_site
 
 WEIGHT, SCALE = nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4))
@@ -40,6 +43,7 @@ def shape_of(function: Callable[[Tensor], object]) -> Shape:
         lambda x: F.batch_norm(x, torch.zeros(4), torch.ones(4)),
         lambda x: torch.cat([x.flatten(1), x.T.T], 1).reshape(-1),
         lambda x: F.avg_pool1d(x[None], 2),
+        lambda x: x.to(torch.float64).to("cpu").to(x),
     ],
 )
 def test_linear(function: Callable[[Tensor], object]) -> None:
@@ -64,6 +68,11 @@ def test_selections_bend(function: Callable[[Tensor], object]) -> None:
         lambda x: F.batch_norm(x, None, None, training=True),
         torch.exp,
         lambda x: x**2,
+        lambda x: x.to(torch.int64),
+        lambda x: x.type("torch.IntTensor"),
+        lambda x: x.to(torch.float16),
+        lambda x: torch.div(x, 2, rounding_mode="trunc"),
+        lambda x: torch.einsum("ij,ij->i", [x, x]),
     ],
 )
 def test_curves(function: Callable[[Tensor], object]) -> None:
@@ -109,3 +118,27 @@ def test_bends_that_stay_unknown() -> None:
     assert bend_of_call(torch.amax, (x, 1), {}) is None
     assert bend_of_call(torch.clamp, (x, torch.zeros(4)), {}) is None
     assert bend_of_call(torch.exp, (x,), {}) is None
+
+
+@pytest.mark.parametrize(
+    "act", [lambda z: z.clamp(min=0), lambda z: z.clamp_min(0), lambda z: torch.clip(input=z, min=0.0)]
+)
+def test_a_clamp_from_below_at_zero_is_relu(act: Any) -> None:
+    class Net(nn.Module):
+        def __init__(self, act: Any) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.linears = nn.ModuleList([nn.Linear(8, 8) for _ in range(4)])
+            self.act = act
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for linear in self.linears:
+                x = self.act(linear(x))
+            return x
+
+    ends = torch.randn(6, 8), torch.randn(6, 8)
+    relu, clamp = (foldmon.measure(Net(each), ends, method="exact") for each in (torch.relu, act))
+    assert clamp.exact
+    assert clamp.evaluations == relu.evaluations
+    np.testing.assert_array_equal(clamp.r1, relu.r1)
+    np.testing.assert_array_equal(clamp.r2, relu.r2)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.ao import quantization
 from torch.nn import functional as F
 
 import foldmon
@@ -103,7 +104,7 @@ def test_the_outputs_of_a_tapped_pass_are_the_bare_ones() -> None:
         return outputs[-1]
 
     foldmon.measure(model, ENDS, points=2, forward=forward)
-    assert torch.equal(outputs[-1], model(torch.stack([*ENDS], dim=1).flatten(0, 1)))
+    assert torch.equal(outputs[-1], model(torch.cat(ENDS)))
 
 
 def test_keyword_only_calls() -> None:
@@ -260,6 +261,22 @@ def test_selected_index_of_max_pooling(registry: None) -> None:
     assert (report.r1.item(), report.r2.item(), report.units) == (1, 1, (2,))
 
 
+@pytest.mark.parametrize("build", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_recurrent_cells_are_reported_as_not_covered(build: Any) -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = build(4, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.cell(x)
+            return torch.relu(hidden[0] if isinstance(hidden, tuple) else hidden)
+
+    coverage = coverage_of(Recurrent())
+    assert list(coverage.sites) == ["/relu"]
+    assert list(coverage.not_covered) == ["cell"]
+
+
 @pytest.mark.parametrize("build", [nn.LSTM, nn.GRU, nn.RNN])
 def test_recurrent_layers_are_reported_as_not_covered(build: Any) -> None:
     class Recurrent(nn.Module):
@@ -290,11 +307,65 @@ def test_torchscript_parts_are_reported_once() -> None:
 def test_selections_are_seen_and_named_but_not_counted() -> None:
     class Clamped(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.relu(x.clamp(min=0.1)) + torch.maximum(x, -x)
+            low, high = torch.clamp(input=x, max=0.1), x.clamp(0, 6)
+            return torch.relu(x.clamp(min=0.1)) + torch.maximum(x, -x) + low + high
 
     coverage = coverage_of(Clamped())
     assert list(coverage.sites) == ["/relu"]
     assert dict(coverage.kinks) == {"/clamp": "clamp", "/maximum": "maximum"}
+
+
+@pytest.mark.parametrize(
+    ("function", "kink"),
+    [
+        (lambda z: z * (z > 0), "/gt"),
+        (lambda z: z.masked_fill(z < 0, 0.0), "/lt"),
+        (lambda z: z * torch.ge(z, 0).float(), "/ge"),
+        (lambda z: torch.where(torch.le(z, 0), 0.0, z), "/le"),
+        (lambda z: z * 0.5 * (1 + torch.erf(z / 2**0.5)), "/erf"),
+        (lambda z: torch.sin(30 * z), "/sin"),
+        (lambda z: abs(z), "/abs"),
+    ],
+)
+def test_masks_and_written_out_activations_are_named(function: Any, kink: str) -> None:
+    class Written(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return torch.relu(function(x))
+
+    coverage = coverage_of(Written())
+    assert list(coverage.sites) == ["/relu"]
+    assert kink in coverage.kinks
+
+
+def test_bends_of_weights_alone_are_not_named() -> None:
+    class Positions(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(x) * torch.arange(4.0).sin().where(torch.arange(4) > 1, 0.5)
+
+    assert coverage_of(Positions()).kinks == {}
+
+
+@pytest.mark.parametrize("operator", [torch.ops.aten.relu, torch.ops.aten.relu.default, torch.ops.aten.relu_])
+def test_aten_operators_are_the_functions_of_their_names(operator: Any) -> None:
+    class Operator(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return operator(x - 0.5)
+
+    report = foldmon.measure(Operator(), ENDS)
+    assert report.layers == ("/relu",)
+    assert report.r2.tolist() == [[4]] * 3
+
+
+def test_exported_programs_are_measured_as_the_model_is() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.Hardtanh(), nn.Linear(8, 3))
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(model, (torch.randn(3, 4),), dynamic_shapes=(batch,)).module()
+    a, b = torch.randn(5, 4), torch.randn(5, 4)
+    report, plain = foldmon.measure(program, (a, b)), foldmon.measure(model, (a, b))
+    assert report.layers == ("/relu", "/hardtanh")
+    np.testing.assert_array_equal(report.r1, plain.r1)
+    np.testing.assert_array_equal(report.r2, plain.r2)
 
 
 def test_parameters_and_complex_values_are_no_sites() -> None:
@@ -350,6 +421,24 @@ def test_compiled_models_are_measured_eagerly_without_recompilation(kind: str) -
     assert len(compilations) == compiled
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_quantized_models() -> None:
+    torch.manual_seed(0)
+    layers = nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.Hardswish(), nn.Linear(16, 3)
+    model = nn.Sequential(quantization.QuantStub(), *layers, quantization.DeQuantStub(), nn.ReLU()).eval()
+    ends = torch.randn(5, 8), torch.randn(5, 8)
+    whole = foldmon.measure(model, ends)
+    dynamic = quantization.quantize_dynamic(model, {nn.Linear})
+    assert foldmon.measure(dynamic, ends).layers == whole.layers
+    model.qconfig = quantization.get_default_qconfig("x86")
+    prepared = quantization.prepare(model)
+    prepared(torch.cat(ends))
+    static = foldmon.measure(quantization.convert(prepared), ends)
+    assert static.layers == whole.layers
+    assert static.coverage.not_covered == {}
+    assert (static.r2[:, 0] > 0).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_models_of_other_dtypes(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
@@ -374,17 +463,48 @@ def test_autocast_of_the_caller_does_not_reach_the_probe() -> None:
     assert set(seen) == {torch.float32}
 
 
-def test_nan_and_infinite_values_are_counted_and_named_by_layer() -> None:
-    class Overflow(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            x = torch.relu(x - 0.5)
-            x = torch.tanh(torch.where(x > 0.4, torch.inf, x))
-            return torch.sigmoid(torch.where(x == 1, torch.nan, x))
+class Overflow(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(x - 0.5)
+        x = torch.tanh(torch.where(x > 0.4, torch.inf, x))
+        return torch.sigmoid(torch.where(x == 1, torch.nan, x))
 
+
+def test_nan_and_infinite_values_are_counted_and_named_by_layer() -> None:
     report = foldmon.measure(Overflow(), ENDS, points=11)
     assert report.nonfinite.tolist() == [0, 3 * 4, 3 * 4]
     assert len([note for note in report.notes if "NaN or infinite" in note]) == 2
     assert any(note.startswith("/tanh met 12 ") for note in report.notes)
+    named = [note.split()[0] for note in report.coverage.notes if "NaN or infinite" in note]
+    assert named == ["/tanh", "/sigmoid"]
+    assert "/tanh met NaN or infinite values" in str(report.coverage)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("method", ["sampled", "exact", "auto"])
+def test_nan_never_reads_as_dead_or_saturated(dtype: torch.dtype, method: Any) -> None:
+    if method == "exact" and dtype.itemsize < 4:
+        pytest.skip("half precision has no exact folding")
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.Tanh()).to(dtype)
+    with torch.no_grad():
+        model[2].weight[:, 0] = torch.nan  # the second layer is NaN throughout
+    report = foldmon.measure(model, (torch.randn(5, 4), torch.randn(5, 4)), method=method)
+    assert report.nonfinite[0] == 0
+    assert report.nonfinite[1] == 6 * report.evaluations
+    assert np.isfinite(report.dead[0])
+    assert np.isnan(report.dead[1])
+    assert np.isnan(report.saturated[1])
+    assert any(note.startswith("3 met") for note in report.notes)
+    assert any(note.startswith("3 met") for note in report.coverage.notes)
+
+
+def test_half_precision_that_overflows_is_told() -> None:
+    model = nn.Sequential(nn.Linear(4, 6, bias=False), nn.ReLU()).half()
+    nn.init.constant_(model[0].weight, 6e4)
+    report = foldmon.measure(model, (torch.full((2, 4), 9.0), torch.full((2, 4), 10.0)))
+    assert report.nonfinite.tolist() == [2 * 33 * 6]
+    assert np.isnan(report.saturated[0])
 
 
 def test_finite_values_whose_sum_overflows_are_not_counted() -> None:
@@ -397,6 +517,17 @@ def test_dead_and_saturated_units() -> None:
     ends = torch.tensor([[-9.0, 9.0, 0.0, -9.0]]), torch.tensor([[-9.0, 9.0, 0.0, 9.0]])
     report = foldmon.measure(model, ends)
     assert (report.dead.item(), report.saturated.item()) == (0.25, 0.25)
+
+
+def test_calls_under_vmap_are_reported() -> None:
+    class Mapped(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return torch.tanh(torch.vmap(torch.relu)(x))
+
+    coverage = coverage_of(Mapped())
+    assert list(coverage.sites) == ["/tanh"]
+    assert "vmap" in coverage.not_covered["/relu"]
+    assert coverage.notes == ()
 
 
 def test_uninterpretable_calls_are_reported() -> None:
@@ -415,3 +546,15 @@ def test_uninterpretable_calls_are_reported() -> None:
     coverage = coverage_of(Model())
     assert list(coverage.sites) == ["/tanh"]
     assert coverage.not_covered["listing"] == "its first input is no tensor"
+
+
+def test_code_of_the_users_own_in_a_linear_layer_is_seen() -> None:
+    class Own(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tanh(super().forward(x))
+
+    hooked, patched = nn.Linear(4, 4), nn.Linear(4, 4)
+    hooked.register_forward_hook(lambda *args: torch.relu(args[2]))
+    patched.forward = lambda x: torch.sigmoid(x)  # type: ignore[method-assign]
+    model = nn.Sequential(Own(4, 4), hooked, patched, nn.Linear(4, 4))
+    assert foldmon.measure(model, ENDS).layers == ("0/tanh", "1/relu", "2/sigmoid")

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader
 
 import foldmon
 from foldmon.measure.activations import Reading
@@ -16,7 +18,7 @@ from foldmon.measure.codes import encode
 from foldmon.measure.prober import Prober
 from foldmon.measure.taps import Taps
 from foldmon.measure.trees import call
-from tests.fixtures.models import IMAGES, OTHERS, TEXTS, bert, gpt2, llama, padded
+from tests.fixtures.models import IMAGES, MORE, OTHERS, TEXTS, bert, gpt2, ids, llama, padded, t5, whisper
 
 ZOO = IMAGES | TEXTS | OTHERS
 Build = Callable[[], nn.Module]
@@ -92,6 +94,80 @@ def test_chunks_do_not_matter(build: Build, inputs: Inputs, chunk: int) -> None:
     whole, parts = (foldmon.measure(model, ends, points=7, chunk=size) for size in (None, chunk))
     np.testing.assert_array_equal(whole.r1, parts.r1)
     np.testing.assert_array_equal(whole.r2, parts.r2)
+
+
+class Dispatched(TorchDispatchMode):
+    """Counts the activation functions that reach torch's kernels, however they were called."""
+
+    KERNELS = frozenset(
+        {
+            "relu", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "tanh",
+            "sigmoid", "log_sigmoid_forward", "hardtanh", "hardswish", "hardsigmoid", "threshold", "glu",
+        }
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.overloadpacket.__name__.rstrip("_") in self.KERNELS
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("build", "inputs"), MORE.values(), ids=MORE.keys())
+def test_every_activation_that_torch_runs_is_a_site(build: Build, inputs: Inputs) -> None:
+    torch.manual_seed(0)
+    model, ends = build().train(), (inputs(4), inputs(4))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    report = foldmon.measure(model, ends, points=5)
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    with torch.no_grad(), Dispatched() as dispatched:
+        call(model.eval(), ends[0])
+    assert len(report.layers) == dispatched.count
+    assert (report.r2.sum(0) > 0).mean() > 0.5
+    assert report.nonfinite.sum() == 0
+    assert report.coverage.not_covered == {}
+    assert set(report.notes) <= {"the output gives no class a row: no decision folding"}
+
+
+@pytest.mark.parametrize(("build", "inputs"), MORE.values(), ids=MORE.keys())
+def test_every_input_alone_gives_what_it_gives_in_a_batch(build: Build, inputs: Inputs) -> None:
+    """In one batch rows can be taken for one another; alone they cannot."""
+    torch.manual_seed(0)
+    model, ends = build(), (inputs(3), inputs(3))
+    if build.__name__ not in ("mixtral", "gpt_oss"):  # grouped products know no float64
+        model = model.double()
+    whole, alone = (foldmon.measure(model, ends, points=4, chunk=size) for size in (None, 1))
+    assert whole.layers == alone.layers
+    np.testing.assert_array_equal(whole.r1, alone.r1)
+    np.testing.assert_array_equal(whole.r2, alone.r2)
+
+
+@pytest.mark.parametrize(
+    ("build", "inputs"), [(t5, ids), (whisper, lambda rows: {"input_features": torch.randn(rows, 8, 20)})]
+)
+def test_an_encoder_decoder_without_decoder_inputs_is_asked_for_its_first_token(
+    build: Build, inputs: Inputs
+) -> None:
+    torch.manual_seed(0)
+    model, ends = build(), (inputs(4), inputs(4))
+    report = foldmon.measure(model, ends, points=5)
+    assert any("start token" in note for note in report.notes)
+    start = torch.full((4, 1), model.config.decoder_start_token_id)
+    name = "input_ids" if build is t5 else "input_features"
+    given = [{name: end[name] if isinstance(end, dict) else end, "decoder_input_ids": start} for end in ends]
+    np.testing.assert_array_equal(report.r2, foldmon.measure(model, tuple(given), points=5).r2)
+
+
+def test_a_batch_for_a_seq2seq_trainer_is_watched_as_it_is() -> None:
+    items = [{"input_ids": ids(1)[0], "labels": ids(1, 4)[0]} for _ in range(20)]
+    model = t5()
+    with foldmon.watch(model, DataLoader(items, batch_size=4), exporters=[], pairs=4, points=3) as monitor:
+        assert monitor.probe().r2.sum() > 0
 
 
 @pytest.mark.parametrize("build", [bert, gpt2, llama])

@@ -1,0 +1,83 @@
+"""A model that changes itself in a forward pass is put back as far as torch knows of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import foldmon
+
+
+class Counting(nn.Module):
+    """Writes to one buffer and replaces another, also in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Any:
+        self.calls += 1
+        self.mean = x.mean(0)
+        return torch.relu(self.linear(x))
+
+
+class Swapping(nn.Module):
+    """Puts in another submodule when it first runs, as BigBird does for short sequences."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner: nn.Module = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Any:
+        if isinstance(self.inner, nn.Dropout):
+            self.inner = nn.Sequential(nn.Dropout(0.2), nn.Identity())
+            self.inner.train(self.training)
+        return torch.relu(self.inner(x))
+
+
+ENDS = torch.randn(3, 4), torch.randn(3, 4)
+
+
+def test_buffers_are_the_same_tensors_with_the_same_values() -> None:
+    model = Counting()
+    calls, mean, version = model.calls, model.mean, model.calls._version
+    foldmon.measure(model, ENDS)
+    assert model.calls is calls
+    assert model.mean is mean
+    assert calls._version == version
+    assert calls == 0
+    assert mean.tolist() == [0] * 4
+
+
+def test_a_model_that_cannot_be_copied_keeps_its_buffers_too() -> None:
+    model = Counting()
+    model.lock = __import__("threading").Lock()
+    with foldmon.watch(model, torch.randn(20, 4), exporters=[], every=1) as monitor:
+        monitor.probe()
+    assert model.calls == 0
+
+
+def test_shared_buffers_stay_shared() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = Counting(), Counting()
+            self.b.calls = self.a.calls
+
+        def forward(self, x: Tensor) -> Any:
+            out = self.b(self.a(x))
+            assert self.a.calls is self.b.calls
+            return out
+
+    foldmon.measure(Shared(), ENDS)
+
+
+def test_modules_that_came_in_during_the_pass_train_as_the_model_does() -> None:
+    model = Swapping().train()
+    foldmon.measure(model, ENDS)
+    assert all(module.training for module in model.modules())
+    assert len(list(model.modules())) == 4

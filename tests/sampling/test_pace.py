@@ -1,0 +1,113 @@
+"""The pace of probes, with a clock of hours so that nothing happens by chance."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from foldmon.distributed import TeamError
+from foldmon.sampling.guard import Guard
+from foldmon.sampling.pace import Alone, Together
+from foldmon.sampling.sampler import Sampler
+from foldmon.sampling.schedule import Schedule
+
+
+class Copied:
+    """A subject that counts its snapshots."""
+
+    def __init__(self, background: bool) -> None:
+        self.background, self.snapshots = background, 0
+
+    def snapshot(self) -> None:
+        self.snapshots += 1
+
+
+class Ranks:
+    """A team of this process."""
+
+    def __init__(self) -> None:
+        self.lost = False
+
+    def from_first(self, make: Any) -> Any:
+        if self.lost:
+            raise TeamError("gone")
+        return make()
+
+
+def test_alone_in_the_training_thread():
+    subject: Any = Copied(background=False)
+    probed: list[int] = []
+    pace = Alone(
+        subject, Schedule(5, 0.01), Sampler(), Guard(TeamError), lambda step, stall: probed.append(step)
+    )
+    assert not any(pace.advance(step, 1) for step in range(12))
+    assert probed == [0, 5, 10]
+    assert subject.snapshots == 3
+
+
+def test_alone_beside_training_a_busy_sampler_leaves_probes_out():
+    subject: Any = Copied(background=True)
+    begun, go_on, sampler = threading.Event(), threading.Event(), Sampler()
+
+    def probe(step: int, stall: float) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    pace = Alone(subject, Schedule(1, 0.01), sampler, Guard(TeamError), probe)
+    assert not pace.advance(0, 0)
+    assert begun.wait(10)
+    assert [pace.advance(1, 1), pace.advance(2, 1)] == [True, True]
+    go_on.set()
+    assert sampler.wait(10)
+    assert not pace.advance(3, 1)
+    assert subject.snapshots == 2  # none for those that were left out
+    assert sampler.close(10)
+
+
+def test_a_failing_probe_pauses_and_a_good_one_ends_the_row():
+    subject: Any = Copied(background=False)
+    guard, fail = Guard(TeamError), True
+
+    def probe(step: int, stall: float) -> None:
+        if fail:
+            raise ValueError("not now")
+
+    pace = Alone(subject, Schedule(1, 0.01), Sampler(), guard, probe)
+    pace.advance(1, 1)
+    pace.advance(2, 1)  # pauses
+    assert guard.failures == 1
+    guard.resume_at, fail = 0.0, False
+    pace.advance(3, 1)
+    assert guard.failures == 0
+
+
+def test_together_at_every_multiple_and_no_more_once_the_team_is_gone():
+    team: Any = Ranks()
+    probed: list[int] = []
+    guard = Guard(TeamError)
+    pace = Together(team, Schedule(5, 0.01), guard, lambda step, stall: probed.append(step))
+    for step in range(3, 12):
+        assert not pace.advance(step, 1)
+    assert probed == [3, 5, 10]
+    team.lost = True
+    with pytest.raises(TeamError):
+        pace.advance(15, 1)
+    pace.advance(20, 1)
+    assert probed == [3, 5, 10, 15]
+
+
+def test_together_failing_probes_get_rare():
+    team: Any = Ranks()
+    guard = Guard(TeamError)
+    tried: list[int] = []
+
+    def probe(step: int, stall: float) -> None:
+        tried.append(step)
+        raise ValueError("not now")
+
+    pace = Together(team, Schedule(1, 0.01), guard, probe)
+    for step in range(20):
+        pace.advance(step, 1)
+    assert tried == [0, 2, 6, 14]

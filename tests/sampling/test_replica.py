@@ -1,0 +1,29 @@
+"""The private copy: which hooks travel with it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+import foldmon
+from foldmon.sampling.replica import Replica
+from tests.fixtures.models import images, segformer
+
+
+def test_hooks_by_which_transformers_collects_hidden_states_travel() -> None:
+    model = segformer().eval()
+    with torch.no_grad():
+        expected = model(images(32)(2).zero_()).logits  # installs them, at the first pass
+    replica = Replica(model)
+    assert replica.stripped == 0
+    assert torch.equal(replica.module(images(32)(2).zero_()).logits, expected)
+    with foldmon.watch(model, images(32)(20), exporters=[], points=3, pairs=4) as monitor:
+        assert monitor.probe().r2.sum() > 0
+
+
+def test_hooks_of_the_users_do_not() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    model[0].register_forward_hook(lambda *_: None)
+    replica = Replica(model)
+    assert replica.stripped == 1
+    assert not replica.module[0]._forward_hooks
