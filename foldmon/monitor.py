@@ -278,11 +278,11 @@ class Monitor:
         began = time.perf_counter()
         with self._measuring:
             report = replace(self._subject.measure(), step=step)
+            record = probe_record(report, self._logged.take())
+            record["warning"] = self._alarm.look(record)
             seconds = time.perf_counter() - began
             self._schedule.book(stall + seconds, time.perf_counter())
-            costs = self._costs() | {"probe_seconds": seconds, "stall_seconds": stall}
-            record = probe_record(report, self._logged.take(), costs)
-            record["warning"] = self._alarm.look(record)
+            record["monitor"] = self._costs() | {"probe_seconds": seconds, "stall_seconds": stall}
             self.report = report
             self.history.append(report)
             self._first.write(record)

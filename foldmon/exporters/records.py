@@ -28,17 +28,9 @@ def start_record(model: str, coverage: Coverage, config: Mapping[str, Any]) -> d
     }
 
 
-def probe_record(
-    report: FoldingReport, logged: Mapping[str, float], monitor: Mapping[str, float]
-) -> dict[str, Any]:
-    """One measurement, what the user logged since the last, and the monitor's own cost; no warning yet."""
-    return {
-        "kind": "probe",
-        **report.to_dict(),
-        "logged": dict(logged),
-        "warning": {"level": 0, "event": None},
-        "monitor": dict(monitor),
-    }
+def probe_record(report: FoldingReport, logged: Mapping[str, float]) -> dict[str, Any]:
+    """One measurement, and what the user logged since the last; "warning" and "monitor" (costs) come later."""
+    return {"kind": "probe", **report.to_dict(), "logged": dict(logged)}
 
 
 def end_record(step: int, monitor: Mapping[str, float]) -> dict[str, Any]:

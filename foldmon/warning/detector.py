@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from foldmon.measure.statistics import Floats
 from foldmon.warning.consensus import Consensus
@@ -113,21 +114,21 @@ class Detector:
         forest, low, high = self._forest, min(self._scores), max(self._scores)
         if low > forest.severe:
             return 2
-        if low > forest.warn or self._passed_best():
+        if low > forest.warn or self._past_best().all():
             return max(self.level, 1)
-        return self.level if high >= forest.release else 0
+        return self.level if high >= forest.release or self._past_best(0.5).any() else 0
 
-    def _passed_best(self) -> bool:
-        """Whether the logged validation loss is past its best, at three blocks in a row."""
-        if not self._history.knows("val_loss"):
-            return False
+    def _past_best(self, share: float = 1.0) -> npt.NDArray[np.bool_]:
+        """Whether the logged validation loss is past its best by a share of the margin, in the last blocks."""
         losses = self._history["val_loss"]
-        return bool((losses[-HOLD:] > losses.min() * (1 + MARGIN) + FLOOR).all())
+        known = self._history.knows("val_loss")
+        past: npt.NDArray[np.bool_] = losses[-HOLD:] > losses.min() * (1 + share * MARGIN) + share * FLOOR
+        return past & known
 
     def _reasons(self) -> tuple[str, ...]:
         known = self._history.knows("doubt")
         found = reasons(self._forest.parts(self._signals()), self._history) if known else ()
-        if self._passed_best():
+        if self._past_best().all():
             best = int(np.argmin(self._history["val_loss"]))
             found = (
                 f"the logged validation loss is past its best of step {self._history.steps[best]}",

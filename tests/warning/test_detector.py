@@ -130,6 +130,19 @@ def test_a_logged_validation_loss_past_its_best_is_a_reason():
     assert warning.reasons[0] == "the logged validation loss is past its best of step 0"
 
 
+def test_a_validation_loss_about_the_mark_is_one_episode():
+    above, below, back = 1.3, 1.08, 1.02
+    losses = [1.0] * 15 + [above] * 5 + [below, above, below, below, below, above, above, above] + [back] * 10
+    records = [
+        record | {"logged": {"val_loss": loss}} for record, loss in zip(healthy(), losses, strict=False)
+    ]
+    detector = _detector()
+    assert len(_fed(detector, records[:28])) == 1
+    assert detector.level == 1
+    assert _fed(detector, records[28:]) == []
+    assert detector.level == 0
+
+
 def test_reasons_name_signals_steps_and_layers():
     records = [
         record | {"layers": ["a", "b"], "folding": [0.0, record["phi"]]}

@@ -1,9 +1,9 @@
 """The benchmark of warnings: ``python -m tests.benchmarks.warnings`` from the root of the repository.
 
 Trains the runs that are not stored yet, and writes tables and two plots. The small grid (one round) takes
-minutes, ten rounds about an hour of one core; either may be interrupted and goes on where it stopped.
-``--tune`` fits the shipped rules again, on all stored runs, and writes them where the detector reads them;
-the tables judge rules that were fitted without the runs they are judged on.
+about 20 minutes of one core, three rounds an hour; either may be interrupted and goes on where it stopped.
+``--tune`` fits the shipped forests again, on all stored runs, and writes them where the detector reads them;
+the tables judge forests that were fitted without the runs they are judged on.
 """
 
 from __future__ import annotations
