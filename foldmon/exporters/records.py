@@ -29,7 +29,7 @@ def start_record(model: str, coverage: Coverage, config: Mapping[str, Any]) -> d
 
 
 def probe_record(report: FoldingReport, logged: Mapping[str, float]) -> dict[str, Any]:
-    """One measurement, and what the user logged since the last; "warning" and "monitor" (costs) come later."""
+    """One measurement, and what the user logged since the last; the warning and the costs come later."""
     return {"kind": "probe", **report.to_dict(), "logged": dict(logged)}
 
 

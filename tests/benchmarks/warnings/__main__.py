@@ -12,6 +12,8 @@ import argparse
 import json
 from pathlib import Path
 
+from tqdm import tqdm
+
 from tests.benchmarks.warnings.detectors import Verdicts, family_left_out, held_apart
 from tests.benchmarks.warnings.features import Run, as_run
 from tests.benchmarks.warnings.grid import grid
@@ -32,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     store = arguments.folder / "runs.jsonl"
     complete(store, grid(arguments.rounds), arguments.seconds)
-    runs = [as_run(stored) for stored in read(store)]
+    runs = [as_run(stored) for stored in tqdm(read(store), "signals of runs", disable=None)]
     if arguments.tune:
         shipped = {"with loss": FOLDING + OUTPUTS + LOSS, "without loss": FOLDING + OUTPUTS}
         tuned = {name: forest(readings, runs).to_dict() for name, readings in shipped.items()}

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from tests.benchmarks.warnings.grid import Spec
 from tests.benchmarks.warnings.training import train
 
@@ -18,7 +20,7 @@ def complete(path: Path, specs: Iterable[Spec], seconds: float) -> None:
     done = {run["key"] for run in read(path)}
     began = time.perf_counter()
     wanted = [spec for spec in specs if spec.key not in done]
-    for number, spec in enumerate(wanted):
+    for number, spec in enumerate(tqdm(wanted, "training", disable=None)):
         if time.perf_counter() - began > seconds:
             print(f"time is up: {len(wanted) - number} runs are left for the next call")
             return
