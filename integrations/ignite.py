@@ -19,6 +19,9 @@ except ImportError as error:
 class FoldingHandler:
     """Watches a model while an engine trains it. Steps are the engine's iterations.
 
+    An engine's output that is a single number, as that of ``create_supervised_trainer``, is taken for the
+    training loss, which the warning reads.
+
     It has ``state_dict`` and ``load_state_dict``, so Ignite's ``Checkpoint`` takes it as it is.
 
     Args:
@@ -85,6 +88,8 @@ class FoldingHandler:
 
     def _step(self, engine: Engine) -> None:
         if self.monitor is not None:
+            if isinstance(engine.state.output, float):
+                self.monitor.log(loss=engine.state.output)
             self.monitor.step(engine.state.iteration)
 
     def _close(self, engine: Engine) -> None:

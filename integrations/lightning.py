@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
+
+from torch import Tensor
 
 from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
 from foldmon.exporters.base import Exporter
@@ -83,10 +86,20 @@ class FoldingCallback(Callback):  # type: ignore[misc]
         if self._state:
             self.monitor.load_state_dict({**self._state, "step": trainer.global_step})
 
-    def on_train_batch_end(self, trainer: Trainer, *unused: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Count the trainer's global step, which stands still while gradients accumulate."""
-        if self.monitor is not None:
-            self.monitor.step(trainer.global_step)
+        if self.monitor is None:
+            return
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        # Reading a number waits for the device: off the CPU, only where the loggers read some too.
+        if isinstance(loss, Tensor) and (
+            loss.device.type == "cpu" or batch_idx % max(trainer.log_every_n_steps, 1) == 0
+        ):
+            # Lightning has divided it by the batches that make one step.
+            self.monitor.log(loss=loss * trainer.accumulate_grad_batches)
+        self.monitor.step(trainer.global_step)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the validation metrics beside the folding."""

@@ -65,6 +65,14 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
             metrics: dict[str, Any] = kwargs.get("metrics") or {}
             self.monitor.log(**{k: v for k, v in metrics.items() if isinstance(v, int | float)})
 
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Give the warning the training loss that the Trainer reports."""
+        loss = (kwargs.get("logs") or {}).get("loss")
+        if self.monitor is not None and isinstance(loss, int | float):
+            self.monitor.log(loss=loss)
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:

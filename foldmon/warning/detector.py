@@ -119,7 +119,7 @@ class Detector:
         return self.level if high >= forest.release or self._past_best(0.5).any() else 0
 
     def _past_best(self, share: float = 1.0) -> npt.NDArray[np.bool_]:
-        """In which of the last blocks the logged validation loss is past its best by a share of the margin."""
+        """In which of late blocks the logged validation loss is past its best, by a share of the margin."""
         losses = self._history["val_loss"]
         known = self._history.knows("val_loss")
         past: npt.NDArray[np.bool_] = losses[-HOLD:] > losses.min() * (1 + share * MARGIN) + share * FLOOR

@@ -69,3 +69,25 @@ def test_an_exception_still_reaches_the_user(mlp, held_out, tmp_path):
     FoldingHandler(mlp, held_out, exporters=[], log_dir=tmp_path).attach(engine)
     with pytest.raises(RuntimeError, match="out of luck"):
         engine.run(BATCHES, max_epochs=1)
+
+
+def test_a_float_output_is_the_training_loss(mlp, held_out, tmp_path):
+    optimizer = torch.optim.Adam(mlp.parameters())
+    losses = []
+
+    def step(engine, batch):
+        optimizer.zero_grad()
+        loss = mlp(batch).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        return losses[-1]
+
+    handler = FoldingHandler(mlp, held_out, every=4, background=False, exporters=[], log_dir=tmp_path)
+    trainer = Engine(step)
+    handler.attach(trainer)
+    trainer.run(BATCHES, max_epochs=2)
+    logged = [r["logged"] for r in read_journal(handler.monitor.journal_path) if r["kind"] == "probe"]
+    assert [entry.get("loss") for entry in logged[1:]] == [
+        pytest.approx(sum(losses[:4]) / 4), pytest.approx(sum(losses[4:]) / 4),
+    ]  # fmt: skip

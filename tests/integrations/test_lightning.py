@@ -143,3 +143,24 @@ def test_an_exception_in_training_leaves_all_values_delivered(tmp_path, loaders)
         fit.fit(Failing(), *loaders)
     events = EventAccumulator(f"{fit.logger.log_dir}/foldmon").Reload()
     assert [e.step for e in events.Scalars("folding/network")] == [0, 3, 6]
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_the_warning_gets_the_training_loss(tmp_path, loaders, held_out, accumulated):
+    losses = []
+
+    class Noted(Classifier):
+        def training_step(self, batch, index):
+            loss = super().training_step(batch, index)
+            if self.trainer.training:
+                losses.append(loss.item())
+            return loss
+
+    callback = FoldingCallback(held_out, every=3, background=False, exporters=[])
+    options = {"accumulate_grad_batches": accumulated, "limit_val_batches": 0, "max_epochs": 1}
+    trainer(tmp_path, callback, **options).fit(Noted(), loaders[0])
+    records = read_journal(callback.monitor.journal_path)
+    first, *later = [r["logged"].get("loss") for r in records if r["kind"] == "probe"]
+    batches = 3 * accumulated
+    assert first is None
+    assert later[0] == pytest.approx(sum(losses[:batches]) / batches, rel=1e-5)

@@ -110,3 +110,15 @@ def test_steps_are_the_trainers_global_step(tmp_path, accumulation):
     callback = FoldingTrainerCallback(Tokens(32, 1), every=1, pairs=8, points=5, background=False)
     trainer(tmp_path, callback, gradient_accumulation_steps=accumulation).train()
     assert callback.monitor.steps == 6
+
+
+def test_the_warning_gets_the_training_loss_that_the_trainer_reports(tmp_path):
+    options = {"every": 1, "pairs": 8, "points": 5, "background": False, "exporters": []}
+    callback = FoldingTrainerCallback(Tokens(32, 1), **options)
+    trained = trainer(tmp_path, callback)
+    trained.train()
+    reported = [entry["loss"] for entry in trained.state.log_history if "loss" in entry]
+    logged = [record["logged"]["loss"] for record in probes(callback.monitor) if "loss" in record["logged"]]
+    assert len(reported) == 2
+    assert logged == reported[: len(logged)]
+    assert logged
