@@ -72,7 +72,7 @@ class Detector:
     """
 
     def __init__(self, forests: Mapping[str, Forest] | None = None) -> None:
-        self._forests = tuned() if forests is None else dict(forests)
+        self._forests = tuned() if forests is None else forests
         self._history, self._consensus = History(), Consensus()
         self._scores: list[float] = []
         self.level = 0

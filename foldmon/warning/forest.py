@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any
@@ -105,7 +105,8 @@ class Forest:
         return cls(tuple(values["readings"]), trees, values["warn"], values["severe"], values["release"])
 
 
-def tuned() -> dict[str, Forest]:
+@cache
+def tuned() -> Mapping[str, Forest]:
     """The forests that come with foldmon: "with loss" where a training loss is logged, "without loss".
 
     Example:
