@@ -135,7 +135,7 @@ class Subject:
             else:
                 self._keep(kept)
                 return report
-        prober = Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
+        prober = self._new_prober(module)
         report = self._measure_with(module, prober)
         self._keep(prober)
         return report
@@ -181,14 +181,14 @@ class Subject:
         """Evaluate a few points in the user's thread: errors show at once, and random draws are noticed."""
         module = self._replica.module if self._replica is not None else self._model()
         assert module is not None
-        if self._replica is not None and _runs_compiled_functions(lambda: self._new_prober(module)):
+        if self._replica is not None and _runs_compiled_functions(lambda: self._look_at(module)):
             # A sampler's thread cannot keep them from being compiled anew for every probe.
             self.reason = "its forward pass calls functions under torch.compile"
             self._replica = None
         with preserved_random_state():
             before = random_state()
             with compiled_functions("force_eager"):
-                prober = self._new_prober(module)
+                prober = self._look_at(module)
             self._draws = drew(before)
         if self._draws and self._replica is not None:
             # A sampler's thread must not draw from generators that training draws from.
@@ -199,10 +199,13 @@ class Subject:
             note = f"{self._replica.stripped} forward hooks of yours do not run on the private copy"
             self.coverage = self.coverage.with_notes(note)
 
+    def _look_at(self, module: nn.Module) -> Prober:
+        with resharded(module), kept_buffers(module):
+            return self._new_prober(module)
+
     def _new_prober(self, module: nn.Module) -> Prober:
         config = self.config
-        with resharded(module), kept_buffers(module):
-            return Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
+        return Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
 
 
 def _runs_compiled_functions(look: Callable[[], object]) -> bool:

@@ -23,6 +23,7 @@ from foldmon.exporters.resolve import ExporterLike, resolve
 from foldmon.inert import InertMonitor
 from foldmon.measure.pairs import Pairs, draw_pairs
 from foldmon.measure.prober import Forward
+from foldmon.measure.wrappers import require_module
 from foldmon.monitor import Monitor
 from foldmon.settings import ConfigLike, is_disabled, resolved
 from foldmon.subject import Subject
@@ -135,8 +136,7 @@ def watch(
         (20, ('1', '3'))
     """
     assert isinstance(config, Config)
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    require_module(model)
 
     def draw() -> Pairs:
         return data if isinstance(data, Pairs) else draw_pairs(data, config.pairs, seed=config.seed)

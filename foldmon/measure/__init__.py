@@ -15,7 +15,7 @@ from foldmon.measure.prober import Forward, Prober
 from foldmon.measure.random_state import preserved_random_state
 from foldmon.measure.report import FoldingReport
 from foldmon.measure.sampled import measure_sampled
-from foldmon.measure.wrappers import compiled_functions, kept_buffers, unwrap
+from foldmon.measure.wrappers import compiled_functions, kept_buffers, require_module, unwrap
 
 __all__ = [
     "SELECTED_INDEX",
@@ -93,8 +93,7 @@ def measure(
         >>> report.layers, report.chi.shape, float(report.chi[:, 0].max())
         (('1', '3'), (8, 2), 0.0)
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    require_module(model)
     with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
         return measure_here(
             model, pairs, method=method, points=points, layers=layers, at=at, forward=forward, chunk=chunk,

@@ -26,7 +26,7 @@ from foldmon.measure.pairs import Pairs
 from foldmon.measure.scout import CannotCallError, Found, Scout, nothing_found
 from foldmon.measure.taps import Taps, Watch
 from foldmon.measure.trees import call
-from foldmon.measure.wrappers import device_of, dtype_of, eager_eval, unwrap
+from foldmon.measure.wrappers import device_of, dtype_of, eager_eval, require_module, unwrap
 
 Forward = Callable[[nn.Module, Any], Any]
 Look = Callable[[int, Reading], None]
@@ -80,8 +80,7 @@ class Prober:
         forward: Forward | None = None,
         chunk: int | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        require_module(model)
         self.model = unwrap(model)
         self.forward = forward or call
         self.device = device_of(self.model)
@@ -99,8 +98,6 @@ class Prober:
         self.irregular: dict[str, str] = {}
         self._look: Look | None = None
         self._met: set[int] = set()
-        self._taps = Taps(self.model, self._visit, lean=True)
-        self._first_shapes: dict[str, torch.Size] | None = {}
         self._signature: tuple[Any, ...] | None = None
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -109,7 +106,7 @@ class Prober:
         self.notes |= dict.fromkeys(self._found.notes)
         self._scouted_notes = dict(self.notes)
         self.axes, self.sorted = self._found.axes, self._found.sorted
-        self._taps.sorted = self.sorted
+        self._listen()
         self._layers = layers
         self._require_sites()
         self.choose(layers)
@@ -119,6 +116,11 @@ class Prober:
     def _begin(self) -> None:
         self.evaluations = 0
         self.certainty = torch.full((len(self.lines), 2, CERTAINTY), torch.nan, device=self.device)
+
+    def _listen(self) -> None:
+        self._taps = Taps(self.model, self._visit, lean=True)
+        self._taps.sorted = self.sorted
+        self._first_shapes: dict[str, torch.Size] | None = {}
 
     def _scout(self, may_ask: bool) -> Found:
         like = torch.empty(0, dtype=self.dtype, device=self.device)
@@ -146,9 +148,7 @@ class Prober:
         self._begin()
         self.irregular.clear()
         self.notes = dict(self._scouted_notes)
-        self._taps = Taps(self.model, self._visit, lean=True)
-        self._taps.sorted = self.sorted
-        self._first_shapes = {}
+        self._listen()
         if self.lines.embeddings:
             with eager_eval(self.model), ExitStack() as stack:
                 self.lines.hook(stack)

@@ -17,7 +17,7 @@ from foldmon.measure.batch import batch_axis
 from foldmon.measure.coverage import hidden_activations
 from foldmon.measure.decision import predicted_class
 from foldmon.measure.lines import Lines
-from foldmon.measure.rows import Sample, misplaced, sample_of
+from foldmon.measure.rows import Sample, misplaced, put_back, sample_of
 from foldmon.measure.taps import Taps
 from foldmon.measure.trees import describe
 from foldmon.measure.wrappers import eager_eval
@@ -120,7 +120,7 @@ class Scout:
         values, order = reading.values, self._taps.order
         sample = sample_of(values)
         fits = order is not None and len(order) == len(sample)
-        back = sample[torch.argsort(order).cpu().numpy()] if order is not None and fits else None
+        back = put_back(torch.from_numpy(sample), order.cpu()).numpy() if order is not None and fits else None
         self._seen[site] = _Seen(values.shape, values.dtype, sample, back)
 
     def _pass(self, points: Sequence[int]) -> tuple[dict[str, _Seen], Any]:

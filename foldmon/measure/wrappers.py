@@ -96,6 +96,12 @@ def _set_flags_of_new_modules(model: nn.Module, known: set[int]) -> None:
                 module.training = parent.training
 
 
+def require_module(model: Any) -> None:
+    """Raise a TypeError for what is no module."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+
+
 @contextmanager
 def kept_buffers(model: nn.Module) -> Iterator[None]:
     """Put the model's buffers back at the end of the block: a forward pass may write to them in eval mode.

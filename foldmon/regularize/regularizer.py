@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from foldmon.measure.pairs import Pairs
 from foldmon.measure.prober import Forward
 from foldmon.measure.trees import batch_size, to_tensors
-from foldmon.measure.wrappers import device_of
+from foldmon.measure.wrappers import device_of, require_module
 from foldmon.regularize.attached import AttachedHook, Evaluate
 from foldmon.regularize.batch import pairs_in_batch
 from foldmon.regularize.gradient import Weight, term
@@ -86,8 +86,7 @@ class FoldingRegularizer:
         forward: Forward | None = None,
         seed: int = 0,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        require_module(model)
         if pairs is not None and pairs < 1:
             raise ValueError(f"pairs must be at least 1, got {pairs}")
         if points < 3:

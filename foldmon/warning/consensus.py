@@ -74,11 +74,13 @@ class Consensus:
         now = self._take(record.get("decision") or {})
         if now is None:
             return dict.fromkeys(_NAMES, math.nan)
-        fresh = len(self._held) != len(now)
-        readings = dict.fromkeys(_NAMES, math.nan) if fresh else self._compare(now)
-        self._probes = 1 if fresh else self._probes + 1
-        keep = 0.0 if fresh else 1 - 1 / max(2.0, self._probes / 3)
-        self._held = now if fresh else keep * self._held + (1 - keep) * now
+        if len(self._held) != len(now):
+            readings, self._probes, self._held = dict.fromkeys(_NAMES, math.nan), 1, now
+        else:
+            readings = self._compare(now)
+            self._probes += 1
+            keep = 1 - 1 / max(2.0, self._probes / 3)
+            self._held = keep * self._held + (1 - keep) * now
         self._last = now.copy()
         if len(self._classes) > _MOST_CLASSES:
             self._drop_columns()
@@ -131,8 +133,10 @@ class Consensus:
         own = now[:, :-1]
         predicted, leader = own.argmax(1), self._held[:, :-1].argmax(1)
         turned = predicted != leader
-        top = np.sort(log_now[:, :-1], axis=1)
-        margin = top[:, -1] - top[:, -2] if top.shape[1] > 1 else np.zeros(len(top))
+        margin = np.zeros(len(now))
+        if own.shape[1] > 1:
+            second, first = np.partition(log_now[:, :-1], -2, axis=1)[:, -2:].T
+            margin = first - second
         doubt = float((-(now * log_now) @ counts).mean())
         held_doubt = float((-(self._held * log_held) @ counts).mean())
         soft = float((-(self._held * log_now) @ counts).mean())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.benchmarks.warnings.features import Run, held
+from tests.benchmarks.warnings.features import PAIRED, Run, held
 from tests.benchmarks.warnings.tuning import (
     ALL_FOLDING,
     FOLDING,
@@ -21,7 +21,7 @@ from tests.benchmarks.warnings.tuning import (
     trees,
 )
 
-_GAPS = ("gap phi", "gap crossings", "gap changes", "gap elsewhere", "gap doubt")
+_GAPS = tuple(f"gap {name}" for name in PAIRED)
 
 
 @dataclass(frozen=True)

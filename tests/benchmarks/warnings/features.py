@@ -15,7 +15,8 @@ from foldmon.warning.readings import LAYER, read
 from foldmon.warning.signals import SHAPES, signals
 from tests.benchmarks.warnings.truth import Outcome, column, outcome
 
-_PAIRED = ("phi", "crossings", "changes", "elsewhere", "doubt")
+PAIRED = ("phi", "crossings", "changes", "elsewhere", "doubt")
+"""Readings of which held-out minus training pairs is a signal too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ def _columns(stored: dict[str, Any]) -> dict[str, list[float]]:
     for record, seen in zip(stored["records"], stored["training_records"], strict=True):
         readings = read(record) | consensus.read(record)
         on_training = read(seen)
-        readings |= {f"gap {name}": readings[name] - on_training[name] for name in _PAIRED}
+        readings |= {f"gap {name}": readings[name] - on_training[name] for name in PAIRED}
         for name, value in readings.items():
             if not name.startswith(LAYER):
                 columns.setdefault(name, []).append(value)
