@@ -195,6 +195,8 @@ class Subject:
             self.reason = "its forward pass draws random numbers in eval mode"
             self._replica = None
         self.coverage: Coverage = prober.coverage
+        if self._replica is not None:
+            self._keep(prober)  # the first probe need not find the layers again
         if self._replica is not None and self._replica.stripped:
             note = f"{self._replica.stripped} forward hooks of yours do not run on the private copy"
             self.coverage = self.coverage.with_notes(note)
