@@ -1,35 +1,61 @@
 """foldmon: live folding of every activation layer of a PyTorch model in training."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from foldmon.exporters.console import ConsoleExporter
-from foldmon.exporters.journal import JSONLExporter
-from foldmon.exporters.mlflow import MLflowExporter
-from foldmon.exporters.tensorboard import TensorBoardExporter
-from foldmon.measure import (
-    SELECTED_INDEX,
-    FoldingReport,
-    Pairs,
-    draw_pairs,
-    measure,
-    register_activation,
-)
-from foldmon.monitor import Monitor
-from foldmon.watch import watch
-
 if TYPE_CHECKING:
-    from foldmon.regularize import FoldingRegularizer
+    from foldmon.exporters.console import ConsoleExporter
+    from foldmon.exporters.mlflow import MLflowExporter
+    from foldmon.exporters.tensorboard import TensorBoardExporter
+    from foldmon.exporters.wandb import WandbExporter
+    from foldmon.folding.data.pairs import Pairs, draw_pairs
+    from foldmon.folding.measuring import measure
+    from foldmon.folding.results.coverage import Coverage
+    from foldmon.folding.results.decision import DecisionFolding
+    from foldmon.folding.results.report import FoldingReport
+    from foldmon.folding.symbols.activations import SELECTED_INDEX, register_activation
+    from foldmon.journal.writing import JSONLExporter
+    from foldmon.monitor.monitor import Monitor
+    from foldmon.regularize.regularizer import FoldingRegularizer
+    from foldmon.warning.detector import FoldingWarning
+    from foldmon.watching import watch
+
+# Looked up at first use: importing foldmon costs next to nothing, and TensorBoard, which imports the package
+# for its tab, starts whatever else is broken.
+_HOMES = {
+    "SELECTED_INDEX": "folding.symbols.activations",
+    "ConsoleExporter": "exporters.console",
+    "Coverage": "folding.results.coverage",
+    "DecisionFolding": "folding.results.decision",
+    "FoldingRegularizer": "regularize.regularizer",
+    "FoldingReport": "folding.results.report",
+    "FoldingWarning": "warning.detector",
+    "JSONLExporter": "journal.writing",
+    "MLflowExporter": "exporters.mlflow",
+    "Monitor": "monitor.monitor",
+    "Pairs": "folding.data.pairs",
+    "TensorBoardExporter": "exporters.tensorboard",
+    "WandbExporter": "exporters.wandb",
+    "draw_pairs": "folding.data.pairs",
+    "measure": "folding.measuring",
+    "register_activation": "folding.symbols.activations",
+    "watch": "watching",
+}
 
 __all__ = [
     "SELECTED_INDEX",
     "ConsoleExporter",
+    "Coverage",
+    "DecisionFolding",
     "FoldingRegularizer",
     "FoldingReport",
+    "FoldingWarning",
     "JSONLExporter",
     "MLflowExporter",
     "Monitor",
     "Pairs",
     "TensorBoardExporter",
+    "WandbExporter",
     "draw_pairs",
     "measure",
     "register_activation",
@@ -38,9 +64,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # A monitor does without the regularizer, and importing foldmon is to cost next to nothing.
-    if name == "FoldingRegularizer":
-        from foldmon.regularize import FoldingRegularizer
+    if name not in _HOMES:
+        raise AttributeError(f"module 'foldmon' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"foldmon.{_HOMES[name]}"), name)
+    return found
 
-        return FoldingRegularizer
-    raise AttributeError(f"module 'foldmon' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

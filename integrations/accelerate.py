@@ -8,9 +8,9 @@ from torch import nn
 
 from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
 from foldmon.exporters.base import Exporter
-from foldmon.inert import InertMonitor
+from foldmon.exporters.wandb import WandbExporter
 from foldmon.integrations.trackers import exporters_for
-from foldmon.integrations.wandb import WandbExporter
+from foldmon.monitor.inert import InertMonitor
 
 try:
     from accelerate import Accelerator

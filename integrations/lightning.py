@@ -10,8 +10,8 @@ from torch import Tensor
 
 from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
 from foldmon.exporters.base import Exporter
+from foldmon.exporters.wandb import WandbExporter
 from foldmon.integrations.trackers import exporters_for
-from foldmon.integrations.wandb import WandbExporter
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer

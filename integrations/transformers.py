@@ -9,7 +9,7 @@ from typing import Any
 
 from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
 from foldmon.exporters.base import Exporter
-from foldmon.integrations.wandb import WandbExporter
+from foldmon.exporters.wandb import WandbExporter
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from foldmon.watch import _close_all
+from foldmon.monitor.lifetime import close_all
 
 
 @pytest.fixture(autouse=True)
@@ -13,7 +13,7 @@ def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     yield
-    _close_all()
+    close_all()
 
 
 @pytest.fixture(scope="session")

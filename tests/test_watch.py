@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import foldmon
-from foldmon.exporters.journal import read_journal
+from foldmon.journal.following import read_journal
 from tests.training_loop import train
 
 

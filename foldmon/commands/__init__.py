@@ -1,1 +1,1 @@
-"""Subcommands of the ``foldmon`` command that are more than a call."""
+"""The ``foldmon`` command: one file a subcommand that is more than a call."""

@@ -1,1 +1,1 @@
-"""Where the values go: a journal first, then TensorBoard, MLflow and the console."""
+"""Where the values go: each exporter reads the journal at its own pace."""

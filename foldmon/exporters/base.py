@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-Record = Mapping[str, Any]
-"""One line of the journal, see :mod:`foldmon.exporters.journal`."""
+from foldmon.journal.schema import Record
 
 
 @runtime_checkable

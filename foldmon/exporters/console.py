@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from foldmon.exporters.base import Record
+from foldmon.journal.schema import Record
 
 _MISSED_SHOWN = 3
 

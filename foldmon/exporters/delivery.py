@@ -9,10 +9,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from foldmon.exporters.base import Exporter, PermanentError, Record
-from foldmon.exporters.check import flaw
-from foldmon.exporters.journal import JSONLExporter, read_from
+from foldmon.exporters.base import Exporter, PermanentError
 from foldmon.exporters.scalars import safe_name
+from foldmon.journal.check import flaw
+from foldmon.journal.following import read_from
+from foldmon.journal.schema import Record
+from foldmon.journal.writing import JSONLExporter
 
 logger = logging.getLogger("foldmon")
 

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foldmon.exporters.base import PermanentError, Record
-from foldmon.exporters.images import Pictures
+from foldmon.exporters.base import PermanentError
+from foldmon.exporters.charts import Charts
+from foldmon.exporters.pictures import Pictures
 from foldmon.exporters.scalars import safe_name, scalars
-from foldmon.exporters.selection import Charts
+from foldmon.journal.schema import Record
 
 logger = logging.getLogger("foldmon")
 
@@ -98,7 +99,7 @@ class MLflowExporter:
 
     def finish(self, journal: Path) -> None:
         """Add the HTML report of the run as an artifact, at its end."""
-        from foldmon.dashboard.report import write_report
+        from foldmon.views.page import write_report
 
         with tempfile.TemporaryDirectory(prefix="foldmon-") as folder:
             page = write_report([journal], Path(folder) / "report.html")[0]

@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Sequence
 
-from foldmon.exporters.base import Exporter, Record
+from foldmon.exporters.base import Exporter
 from foldmon.exporters.delivery import Delivery
-from foldmon.exporters.journal import JSONLExporter
+from foldmon.journal.schema import Record
+from foldmon.journal.writing import JSONLExporter
 
 logger = logging.getLogger("foldmon")
 

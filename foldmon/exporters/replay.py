@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from foldmon.exporters.base import Exporter, Record
-from foldmon.exporters.check import flaw
-from foldmon.exporters.journal import parsed
+from foldmon.exporters.base import Exporter
 from foldmon.exporters.tensorboard import TensorBoardExporter
+from foldmon.journal.check import flaw
+from foldmon.journal.following import parsed
+from foldmon.journal.schema import Record
 
 logger = logging.getLogger("foldmon")
 

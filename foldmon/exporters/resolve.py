@@ -9,10 +9,10 @@ from pathlib import Path
 
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.console import ConsoleExporter
-from foldmon.exporters.journal import JSONLExporter
 from foldmon.exporters.mlflow import MLflowExporter, active_run_exists
 from foldmon.exporters.tensorboard import SUBRUN, TensorBoardExporter
-from foldmon.measure.names import unknown_name
+from foldmon.folding.model.names import unknown_name
+from foldmon.journal.writing import JSONLExporter
 
 ExporterLike = Exporter | str
 _WORDS = ("tensorboard", "mlflow", "wandb", "console", "jsonl")
@@ -74,7 +74,7 @@ def _made(exporter: ExporterLike, folder: Path) -> Exporter:
 
 
 def _wandb() -> Exporter:
-    from foldmon.integrations.wandb import WandbExporter
+    from foldmon.exporters.wandb import WandbExporter
 
     made: Exporter = WandbExporter()
     return made

@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Sequence
 from itertools import count
 
-from foldmon.exporters.base import Record
+from foldmon.journal.schema import Record
 
 # What neither a tag of TensorBoard nor a metric of MLflow takes, and what could climb out of a folder.
 _FORBIDDEN = re.compile(r"[^\w\-.:]+")

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from foldmon.exporters.base import Record
-from foldmon.exporters.files import append_whole
-from foldmon.exporters.images import Pictures
+from foldmon.exporters.charts import Charts
+from foldmon.exporters.pictures import Pictures
 from foldmon.exporters.scalars import scalars
-from foldmon.exporters.selection import Charts
+from foldmon.journal.files import append_whole
+from foldmon.journal.schema import Record
 
 SUBRUN = "foldmon"
 

@@ -12,7 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
 
-from foldmon.measure.wrappers import unwrap
+from foldmon.folding.model.unwrap import unwrap
 from foldmon.regularize.gradient import Weight, add_gradient
 from foldmon.regularize.probe import Slope, refuse_reentrant_checkpoint
 

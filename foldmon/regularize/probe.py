@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from foldmon.measure.activations import Reading, Thresholds
-from foldmon.measure.batch import batch_first
-from foldmon.measure.lines import Lines
-from foldmon.measure.pairs import Pairs
-from foldmon.measure.prober import Forward, Prober
-from foldmon.measure.random_state import preserved_random_state
-from foldmon.measure.taps import Taps
-from foldmon.measure.trees import call
-from foldmon.measure.wrappers import device_of, dtype_of, eval_flags, unwrap
+from foldmon.folding.data.pairs import Pairs
+from foldmon.folding.data.trees import call
+from foldmon.folding.model.batch_axis import batch_first
+from foldmon.folding.model.paths import StraightPaths
+from foldmon.folding.model.prober import Forward, Prober
+from foldmon.folding.model.taps import Taps
+from foldmon.folding.model.unwrap import device_of, dtype_of, unwrap
+from foldmon.folding.symbols.activations import Reading, Thresholds
+from foldmon.folding.undisturbed.flags import eval_flags
+from foldmon.folding.undisturbed.random_state import preserved_random_state
 from foldmon.regularize.soft import Softness, soft_folding
 
 # Keeps half-precision gradients of the pass above underflow, as a GradScaler does; a power of two, so
@@ -120,7 +121,7 @@ class SoftProbe:
     def _chi(self, pairs: Pairs, stack: ExitStack) -> Tensor:
         """Soft chi of each pair, shape (P,); the lines' hooks stay until ``stack`` closes."""
         device = device_of(self.model)
-        lines = Lines(self.model, pairs, device, dtype_of(self.model))
+        lines = StraightPaths(self.model, pairs, device, dtype_of(self.model))
         lines.hook(stack)
         with torch.no_grad():
             lines.capture(lambda inputs: self.forward(self.model, inputs), rows_at_once=64)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from foldmon.measure.pairs import Pairs
-from foldmon.measure.prober import Forward
-from foldmon.measure.trees import batch_size, to_tensors
-from foldmon.measure.wrappers import device_of, require_module
+from foldmon.folding.data.pairs import Pairs
+from foldmon.folding.data.trees import batch_size, to_tensors
+from foldmon.folding.model.prober import Forward
+from foldmon.folding.model.unwrap import device_of, require_module
 from foldmon.regularize.attached import AttachedHook, Evaluate
-from foldmon.regularize.batch import pairs_in_batch
+from foldmon.regularize.batch_pairs import pairs_in_batch
 from foldmon.regularize.gradient import Weight, term
 from foldmon.regularize.probe import Slope, SoftProbe
 from foldmon.regularize.schedules import Schedule, constant

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from foldmon.measure.activations import Thresholds
+from foldmon.folding.symbols.activations import Thresholds
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""When to measure, on which weights, and in which thread."""
+"""When to measure, on which weights, in which thread, and with which other ranks."""

@@ -9,11 +9,11 @@ import math
 import time
 from collections.abc import Callable
 
-from foldmon.distributed import Team
 from foldmon.sampling.guard import Guard
 from foldmon.sampling.sampler import Sampler
-from foldmon.sampling.schedule import Schedule
-from foldmon.subject import Subject
+from foldmon.sampling.subject import Subject
+from foldmon.sampling.team import Team
+from foldmon.sampling.timetable import Schedule
 
 Probe = Callable[[int, float], object]
 """Measures and records, given the training step and the seconds that training stood still for it."""

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmon.measure.statistics import Floats, Ints
-
-Record = Mapping[str, Any]
+from foldmon.folding.results.statistics import Floats, Ints
+from foldmon.journal.schema import Record
 
 _SMALL = 1e-12
 _MOST_CLASSES = 1024

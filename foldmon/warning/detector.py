@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from foldmon.measure.statistics import Floats
+from foldmon.folding.results.statistics import Floats
+from foldmon.journal.schema import Record
 from foldmon.warning.consensus import Consensus
 from foldmon.warning.forest import Forest, tuned
 from foldmon.warning.history import History
-from foldmon.warning.readings import Record, read
+from foldmon.warning.readings import read
 from foldmon.warning.reasons import broken_layers, reasons
 from foldmon.warning.signals import signals
 

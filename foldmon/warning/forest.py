@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmon.measure.statistics import Floats
+from foldmon.folding.results.statistics import Floats
 from foldmon.warning.signals import SHAPES
 
 Key = tuple[str, str]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmon.measure.statistics import Floats
+from foldmon.folding.results.statistics import Floats
 
 CAPACITY = 128
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from foldmon.measure.statistics import Floats, folding
-
-Record = Mapping[str, Any]
+from foldmon.folding.results.statistics import Floats, folding
+from foldmon.journal.schema import Record
 
 UNSURE = 0.7
 """A prediction below this confidence counts as unsure."""

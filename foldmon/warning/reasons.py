@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from foldmon.journal.schema import Record
 from foldmon.warning.forest import Key
 from foldmon.warning.history import History
-from foldmon.warning.readings import LAYER, Record
+from foldmon.warning.readings import LAYER
 from foldmon.warning.signals import running_means, since_early
 
 _WORDS = {

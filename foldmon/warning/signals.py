@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from foldmon.measure.statistics import Floats
+from foldmon.folding.results.statistics import Floats
 
 Shape = Callable[[Floats], Floats]
 """From courses of shape (B,) or (B, R), blocks first, to one number each."""

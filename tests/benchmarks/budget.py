@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 import foldmon
-from foldmon.exporters.journal import read_journal
+from foldmon.journal.following import read_journal
 from tests.benchmarks.training_loops import Workload, describe
 
 

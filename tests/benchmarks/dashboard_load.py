@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.dashboard import journals
-from tests.dashboard.browser import Browser
-from tests.dashboard.server import tensorboard
+from tests.views import journals
+from tests.views.browser import Browser
+from tests.views.server import tensorboard
 
 _REDRAWS = 15
 

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 import foldmon
-from foldmon.measure.activations import Reading
-from foldmon.measure.prober import Prober
+from foldmon.folding.model.prober import Prober
+from foldmon.folding.symbols.activations import Reading
 from tests.benchmarks.digits_networks import TRAINED_ON, digits, networks
 from tests.benchmarks.precision import table
 

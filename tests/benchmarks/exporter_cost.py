@@ -21,7 +21,7 @@ import torch
 
 import foldmon
 from foldmon.exporters.base import Exporter
-from foldmon.exporters.journal import JSONLExporter
+from foldmon.journal.writing import JSONLExporter
 from tests.benchmarks.training_loops import mlp
 from tests.exporters.examples import probe
 

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 import torch
 
 import foldmon
+from foldmon.monitor.lifetime import open_monitors
 from tests.benchmarks.training_loops import WORKLOADS, Workload, describe, seconds_of
 
 
@@ -86,7 +87,7 @@ def slowdown(tool: str, make: Callable[[], Workload], every: int, repeats: int) 
         for _ in range(repeats):
             with_tool = seconds_of(step, steps)
             # A probe still under way must not run into the block without.
-            for monitor in list(foldmon.watch.__globals__["_open"]):
+            for monitor in open_monitors():
                 monitor.flush()
             ratios.append(with_tool / seconds_of(plain.step, steps))
     return statistics.median(ratios)

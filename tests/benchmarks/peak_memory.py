@@ -19,8 +19,8 @@ import torch
 from workloads import WORKLOADS, Workload, mlp
 
 from foldmon import Pairs
-from foldmon.measure.prober import Prober
-from foldmon.measure.sampled import measure_sampled, paths_at_once
+from foldmon.folding.model.prober import Prober
+from foldmon.folding.sampled import measure_sampled, paths_at_once
 
 CASES: dict[str, Workload] = {workload.name: workload for workload in WORKLOADS} | {
     f"MLP {depth} x 512": Workload(
@@ -37,7 +37,7 @@ def bare_pass(prober: Prober, paths: int, points: int) -> None:
     with torch.no_grad():
         for low in range(0, paths, count):
             rows = torch.arange(low, min(low + count, paths))
-            prober.model(prober.lines.rows(rows[None], t[:, None]))
+            prober.model(prober.paths.rows(rows[None], t[:, None]))
 
 
 def _resident(field: str) -> int:

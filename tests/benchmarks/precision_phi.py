@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 import foldmon
-from foldmon.measure.statistics import bootstrap_interval
+from foldmon.folding.results.statistics import bootstrap_interval
 from tests.benchmarks.precision_exact import medians
 
 UNIFORM = [2**k + 1 for k in range(1, 9)]

@@ -19,8 +19,8 @@ from torch import nn
 from workloads import WORKLOADS, Workload
 
 from foldmon import Pairs
-from foldmon.measure.prober import Prober
-from foldmon.measure.sampled import measure_sampled, paths_at_once
+from foldmon.folding.model.prober import Prober
+from foldmon.folding.sampled import measure_sampled, paths_at_once
 
 
 def bare_pass(model: nn.Module, prober: Prober, workload: Workload) -> Callable[[], None]:
@@ -30,7 +30,7 @@ def bare_pass(model: nn.Module, prober: Prober, workload: Workload) -> Callable[
     chunks = []
     for low in range(0, workload.paths, count):
         rows = torch.arange(low, min(low + count, workload.paths))
-        chunks.append(prober.lines.rows(rows[None], t[:, None]))
+        chunks.append(prober.paths.rows(rows[None], t[:, None]))
 
     def run() -> None:
         with torch.no_grad():

@@ -22,8 +22,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import foldmon
-from foldmon.demo import digits_cnn
-from foldmon.exporters.journal import read_journal
+from foldmon.commands.demo import digits_cnn
+from foldmon.journal.following import read_journal
 
 
 @dataclass

@@ -7,8 +7,8 @@ import pytest
 
 from foldmon.exporters.base import PermanentError
 from foldmon.exporters.delivery import Delivery
-from foldmon.exporters.journal import JSONLExporter
 from foldmon.exporters.output import Output
+from foldmon.journal.writing import JSONLExporter
 from tests.exporters.examples import probe
 
 

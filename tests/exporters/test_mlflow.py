@@ -10,9 +10,9 @@ from torch import nn
 
 import foldmon
 from foldmon.exporters.base import PermanentError
-from foldmon.exporters.journal import read_journal
 from foldmon.exporters.mlflow import metric_name
 from foldmon.exporters.scalars import scalars
+from foldmon.journal.following import read_journal
 from tests.exporters.examples import probe, start
 from tests.training_loop import train
 

@@ -15,8 +15,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import foldmon
-from foldmon.exporters.journal import read_journal
 from foldmon.exporters.replay import replay
+from foldmon.journal.following import read_journal
 from tests.faults.twin import assert_training_is_the_same, data, network
 from tests.training_loop import train
 

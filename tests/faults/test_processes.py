@@ -12,8 +12,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import foldmon
-from foldmon.exporters.journal import read_journal
 from foldmon.exporters.replay import replay
+from foldmon.journal.following import read_journal
 
 ROOT = Path(__file__).parents[2]
 JOURNAL = Path("run/foldmon/journal.jsonl")

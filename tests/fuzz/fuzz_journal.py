@@ -18,12 +18,18 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["foldmon.exporters"]):
-    from foldmon.exporters.check import flaw
     from foldmon.exporters.console import probe_line
-    from foldmon.exporters.journal import JSONLExporter, parsed, read_journal
     from foldmon.exporters.mlflow import _metrics, metric_name
-    from foldmon.exporters.scalars import layer_tags, safe_name, safe_tag, scalars
+    from foldmon.exporters.scalars import (
+        layer_tags,
+        safe_name,
+        safe_tag,
+        scalars,
+    )
     from foldmon.exporters.tensorboard import TensorBoardExporter
+    from foldmon.journal.check import flaw
+    from foldmon.journal.following import parsed, read_journal
+    from foldmon.journal.writing import JSONLExporter
 
 from mlflow.utils.validation import _validate_metric_name
 

@@ -5,8 +5,8 @@ import torch
 from accelerate import Accelerator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from foldmon.exporters.journal import read_journal
 from foldmon.integrations.accelerate import watch_accelerated
+from foldmon.journal.following import read_journal
 
 
 def train(accelerator, model, optimizer, steps):

@@ -5,8 +5,8 @@ import torch
 from ignite.engine import Engine
 from ignite.handlers import Checkpoint
 
-from foldmon.exporters.journal import read_journal
 from foldmon.integrations.ignite import FoldingHandler
+from foldmon.journal.following import read_journal
 
 
 @pytest.fixture

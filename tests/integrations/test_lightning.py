@@ -10,8 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from foldmon.exporters.journal import read_journal
 from foldmon.integrations.lightning import FoldingCallback
+from foldmon.journal.following import read_journal
 
 
 class Classifier(pl.LightningModule):

@@ -9,8 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
-from foldmon.exporters.journal import read_journal
 from foldmon.integrations.transformers import FoldingTrainerCallback
+from foldmon.journal.following import read_journal
 
 
 class Tokens(Dataset):

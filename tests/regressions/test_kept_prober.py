@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import foldmon
-from foldmon.measure.prober import Prober
+from foldmon.folding.model.prober import Prober
 
 
 class Switching(nn.Module):

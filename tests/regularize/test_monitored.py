@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 import foldmon
-from foldmon.exporters.journal import read_journal
+from foldmon.journal.following import read_journal
 
 
 def test_the_values_stand_beside_the_measured_folding(mlp, held_out):

@@ -3,7 +3,13 @@ import torch
 from torch import nn
 
 from foldmon import FoldingRegularizer, measure
-from foldmon.regularize import constant, cosine, early, sparse, target
+from foldmon.regularize import (
+    constant,
+    cosine,
+    early,
+    sparse,
+    target,
+)
 
 
 def network():

@@ -3,8 +3,13 @@ import torch
 from torch import nn
 
 from foldmon import FoldingRegularizer, measure
-from foldmon.regularize.batch import pairs_in_batch
-from foldmon.regularize.soft import Softness, distances, soft_folding, soft_symbols
+from foldmon.regularize.batch_pairs import pairs_in_batch
+from foldmon.regularize.soft import (
+    Softness,
+    distances,
+    soft_folding,
+    soft_symbols,
+)
 
 
 def network(activation=nn.ReLU, dtype=torch.float64, width=24):

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from foldmon import FoldingRegularizer
-from foldmon.measure.random_state import random_state
-from foldmon.regularize.batch import pairs_in_batch
+from foldmon.folding.undisturbed.random_state import random_state
+from foldmon.regularize.batch_pairs import pairs_in_batch
 
 X = torch.randn(24, 6, generator=torch.Generator().manual_seed(1))
 

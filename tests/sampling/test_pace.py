@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from foldmon.distributed import TeamError
 from foldmon.sampling.guard import Guard
 from foldmon.sampling.pace import Alone, Together
 from foldmon.sampling.sampler import Sampler
-from foldmon.sampling.schedule import Schedule
+from foldmon.sampling.team import TeamError
+from foldmon.sampling.timetable import Schedule
 
 
 class Copied:

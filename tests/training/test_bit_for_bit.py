@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 import foldmon
-from foldmon.measure import measure_here
-from foldmon.measure.random_state import random_state
+from foldmon.folding.measuring import measure_here
+from foldmon.folding.undisturbed.random_state import random_state
 from tests.training.tasks import CLASSES, SIDE, TASKS, Call, Task
 
 STEPS = 8
@@ -151,7 +151,7 @@ def test_a_probe_that_drew_one_number_would_be_noticed(monkeypatch):
         torch.rand(1)
         return measure_here(*args, **kwargs)
 
-    monkeypatch.setattr("foldmon.subject.measure_here", measure_and_draw)
+    monkeypatch.setattr("foldmon.sampling.subject.measure_here", measure_and_draw)
     disturbed = run("cnn", "adam", "plain", {"background": True})
     assert "['random']['torch']" in differences(without_foldmon("cnn", "adam", "plain"), disturbed)
 

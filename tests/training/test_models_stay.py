@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 import foldmon
-from foldmon.config import Config
+from foldmon.config.options import Config
 from tests.training_loop import train
 
 

@@ -3,7 +3,12 @@ import math
 
 import pytest
 
-from foldmon.warning.detector import HOLD, WARM_UP, Detector, FoldingWarning
+from foldmon.warning.detector import (
+    HOLD,
+    WARM_UP,
+    Detector,
+    FoldingWarning,
+)
 from foldmon.warning.forest import Forest, Tree
 from foldmon.warning.signals import SHAPES
 from tests.warning.courses import healthy, memorising

@@ -1,0 +1,1 @@
+"""The options of ``foldmon.watch``: one definition, and the sources they come from."""

@@ -1,1 +1,0 @@
-"""The Folding tab of TensorBoard."""

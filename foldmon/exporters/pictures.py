@@ -1,0 +1,109 @@
+"""Pictures of a run for dashboards that show images: class pairs, and the depth profile over time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from foldmon.journal.schema import Record
+
+CLASS_PAIRS, DEPTH_BY_TIME = "folding/class_pairs", "folding/depth_by_time"
+_COLUMNS = 200
+_SIDE = 320  # pixels that a picture has at least
+_NO_VALUE = (150, 150, 150)
+# From dark to light, evenly spaced in lightness, so that more looks like more, in print too.
+_ANCHORS = np.array(
+    [[38, 40, 45], [35, 50, 71], [33, 70, 106], [34, 95, 136], [45, 124, 156], [72, 160, 166],
+     [121, 192, 171], [182, 220, 178], [244, 245, 201]]
+)  # fmt: skip
+
+
+def heat_map_png(values: ArrayLike) -> bytes:
+    """A matrix as a PNG, its first row on top; 0 is dark, the largest value light, NaN grey.
+
+    Args:
+        values: shape (rows, columns), not negative, neither side 0.
+
+    Raises:
+        ValueError: another shape.
+
+    Example:
+        >>> heat_map_png([[0.0, 0.5], [float("nan"), 1.0]])[1:4]
+        b'PNG'
+    """
+    matrix = np.asarray(values, dtype=float)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise ValueError(f"a heat map needs rows and columns, got shape {matrix.shape}")
+    rows, columns = matrix.shape
+    image = Image.fromarray(_colours(matrix))
+    # Whole factors: every cell gets the same number of pixels.
+    size = (columns * max(1, -(-_SIDE // columns)), rows * max(1, -(-_SIDE // rows)))
+    buffer = io.BytesIO()
+    image.resize(size, Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def depth_by_time_png(profiles: Sequence[ArrayLike]) -> bytes:
+    """Depth profiles as a PNG: a column each, oldest left, the deepest layer on top.
+
+    Args:
+        profiles: cumulative folding by layer, one sequence a probe; shorter ones are filled up with NaN.
+    """
+    columns = [np.asarray(profile, dtype=float) for profile in profiles]
+    matrix = np.full((max(map(len, columns)), len(columns)), np.nan)
+    for column, profile in enumerate(columns):
+        matrix[: len(profile), column] = profile
+    return heat_map_png(matrix[::-1])
+
+
+class Pictures:
+    """Which probes have pictures, and the pictures: at records 1, 2, 4, 8, ... of the journal.
+
+    TensorBoard keeps ten images of a tag, and doubling spans any run with about that many, at a cost that
+    does not grow with the run. Whether a record has pictures depends on its own number only, so that
+    repeated records give the same ones. Of the depth profiles at most 200 are kept, evenly spread.
+
+    Example:
+        >>> pictures = Pictures()
+        >>> record = {"seq": 4, "cumulative": [0.1, 0.2], "class_matrix": None}
+        >>> list(pictures.of(record)), list(pictures.of(record | {"seq": 5}))
+        (['folding/depth_by_time'], [])
+    """
+
+    def __init__(self) -> None:
+        self._profiles: dict[int, NDArray[np.float32]] = {}
+        self._apart = 1
+
+    def of(self, record: Record) -> dict[str, bytes]:
+        """The pictures of this probe as PNGs, by tag; none where it is not due."""
+        number = int(record["seq"])
+        if number % self._apart == 0:
+            self._profiles[number] = np.asarray(record["cumulative"], dtype=np.float32)
+        if len(self._profiles) > _COLUMNS:
+            self._apart *= 2
+            self._profiles = {n: p for n, p in self._profiles.items() if n % self._apart == 0}
+        if number < 1 or number & (number - 1):
+            return {}
+        pictures = {}
+        if (matrix := record.get("class_matrix")) and np.ndim(matrix) == 2:
+            pictures[CLASS_PAIRS] = heat_map_png(matrix)
+        # A batch that is repeated has been seen whole: nothing later than the record itself.
+        seen = [self._profiles[n] for n in sorted(self._profiles) if n <= number]
+        if any(profile.size for profile in seen):
+            pictures[DEPTH_BY_TIME] = depth_by_time_png(seen)
+        return pictures
+
+
+def _colours(matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
+    finite = matrix[np.isfinite(matrix)]
+    top = finite.max() if finite.size and finite.max() > 0 else 1.0
+    shares = np.clip(np.nan_to_num(matrix / top, nan=0.0), 0.0, 1.0)
+    stops = np.linspace(0.0, 1.0, len(_ANCHORS))
+    channels = [np.interp(shares, stops, _ANCHORS[:, channel]) for channel in range(3)]
+    colours = np.stack(channels, axis=-1).round().astype(np.uint8)
+    colours[np.isnan(matrix)] = _NO_VALUE
+    return colours

@@ -1,0 +1,1 @@
+"""As few points and pairs as the wished precision of phi needs."""

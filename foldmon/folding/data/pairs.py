@@ -1,0 +1,213 @@
+"""Held-out pairs: which inputs the paths join."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from foldmon.folding.data.heldout import HeldOut, read_held_out
+from foldmon.folding.data.trees import (
+    batch_size,
+    describe,
+    take_rows,
+    to_tensors,
+)
+
+Kind = Literal["inter", "intra", "any"]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The ends of the paths.
+
+    Attributes:
+        first, second: inputs of the model, batch first: a tensor, or a tuple or dict of tensors, of
+            equal structure and shapes; row p of each is path p's start and end.
+        classes: shape (P, 2), the class of each end as an index into ``class_names``, or None.
+        class_names: the labels' values, in ascending order.
+        kind: how the pairs were chosen: ends of different classes ("inter"), of one class ("intra"),
+            or regardless of class ("any").
+    """
+
+    first: Any
+    second: Any
+    classes: npt.NDArray[np.int64] | None = None
+    class_names: tuple[str, ...] = ()
+    kind: Kind = "any"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first", to_tensors(self.first))
+        object.__setattr__(self, "second", to_tensors(self.second))
+        self._check()
+
+    def _check(self) -> None:
+        first, first_spec = pytree.tree_flatten(self.first)
+        second, second_spec = pytree.tree_flatten(self.second)
+        if first_spec != second_spec:
+            raise ValueError(
+                "the two inputs of the pairs differ in structure: "
+                f"{describe(self.first)} and {describe(self.second)}; pass the same kind of input twice"
+            )
+        for a, b in zip(first, second, strict=True):
+            if not isinstance(a, Tensor):
+                continue
+            if a.shape != b.shape:
+                raise ValueError(
+                    f"the shapes of the paired inputs do not match: {tuple(a.shape)} and "
+                    f"{tuple(b.shape)}; row p of each must be an end of path p"
+                )
+            if a.device != b.device:
+                raise ValueError(
+                    f"the paired inputs are on different devices, {a.device} and {b.device}; "
+                    "move both to one device"
+                )
+        if len(self) == 0:
+            raise ValueError("the pairs are empty: pass at least one pair of inputs, batch first")
+        if self.classes is not None and self.classes.shape != (len(self), 2):
+            raise ValueError(f"classes must have shape ({len(self)}, 2), got {self.classes.shape}")
+
+    def __len__(self) -> int:
+        return batch_size(self.first)
+
+    def fingerprint(self) -> str:
+        """A short text that equal pairs share, to recognise them in a resumed run."""
+        digest = hashlib.sha256()
+        for leaf in pytree.tree_leaves((self.first, self.second)):
+            if isinstance(leaf, Tensor):
+                content = leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+                digest.update(content.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def __getitem__(self, rows: slice) -> Pairs:
+        """The pairs of a slice, as views."""
+        index = torch.arange(len(self))[rows]
+        return Pairs(
+            take_rows(self.first, index),
+            take_rows(self.second, index),
+            None if self.classes is None else self.classes[rows],
+            self.class_names,
+            self.kind,
+        )
+
+
+def draw_pairs(data: Any, count: int = 64, *, kind: Kind = "inter", seed: int = 0) -> Pairs:
+    """Draw pairs of held-out inputs, the same ones for the same seed.
+
+    Pairs are stratified over the pairs of classes that the data hold: each gets the same number, up
+    to one. Without labels any two different inputs make a pair. No global random state is touched: the
+    draw has a generator of its own, and whatever the data set's own code draws is put back.
+
+    Args:
+        data: a ``DataLoader``, a ``Dataset``, inputs, or ``(inputs, labels)``; inputs are a tensor or an
+            array, or a tuple or dict of them, batch first. Of a loader's or data set's items the last
+            element of a tuple is the target (the class where it is an integer), the others are the
+            model's inputs; of a dict it is "labels", "label" or "target".
+        count: number of pairs P.
+        kind: "inter" joins inputs of different classes, "intra" of one class, "any" regardless.
+            Without labels, "inter" falls back to "any".
+        seed: of the draw.
+
+    Returns:
+        Pairs: ``count`` pairs on the CPU (or where the given tensors are).
+
+    Raises:
+        ValueError: the data are empty or hold too few inputs (or classes) for one pair.
+        TypeError: nothing that could be read as held-out inputs.
+
+    Example:
+        >>> import torch, foldmon
+        >>> inputs, labels = torch.randn(100, 8), torch.arange(100) % 4
+        >>> pairs = foldmon.draw_pairs((inputs, labels), count=12)
+        >>> len(pairs), bool((pairs.classes[:, 0] != pairs.classes[:, 1]).all())
+        (12, True)
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    if kind not in ("inter", "intra", "any"):
+        raise ValueError(f'kind must be "inter", "intra" or "any", got {kind!r}')
+    generator = np.random.default_rng(seed)
+    held_out = read_held_out(data, wanted=max(4 * count, 256), generator=generator)
+    if len(held_out) < 2:
+        raise ValueError(
+            f"held-out data with {len(held_out)} input(s) cannot make a pair; pass at least two, "
+            "better several of each class"
+        )
+    if kind == "intra" and held_out.labels is None:
+        raise ValueError('kind="intra" needs labels: pass (inputs, labels) or a labelled data set')
+    labels = None if kind == "any" else held_out.labels
+    if labels is None:
+        rows = _any_pairs(len(held_out), count, generator)
+    else:
+        rows = _stratified_pairs(labels, count, kind, generator)
+    return _pairs_at(held_out, rows, kind if labels is not None else "any")
+
+
+def _pairs_at(held_out: HeldOut, rows: npt.NDArray[np.int64], kind: Kind) -> Pairs:
+    classes: npt.NDArray[np.int64] | None = None
+    names: tuple[str, ...] = ()
+    if held_out.labels is not None:
+        values, codes = np.unique(held_out.labels, return_inverse=True)
+        classes, names = codes.reshape(-1)[rows].astype(np.int64), tuple(str(v) for v in values)
+    return Pairs(
+        take_rows(held_out.inputs, torch.from_numpy(rows[:, 0].copy())),
+        take_rows(held_out.inputs, torch.from_numpy(rows[:, 1].copy())),
+        classes,
+        names,
+        kind,
+    )
+
+
+def _any_pairs(size: int, count: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    first = _cycled(np.arange(size), count, generator)
+    offset = generator.integers(1, size, size=count)
+    return np.stack([first, (first + offset) % size], axis=1).astype(np.int64)
+
+
+def _stratified_pairs(
+    labels: npt.NDArray[Any], count: int, kind: Kind, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    members = {value: np.flatnonzero(labels == value) for value in np.unique(labels)}
+    if kind == "inter":
+        strata = [(a, b) for a in members for b in members if a < b]
+        if not strata:
+            raise ValueError(
+                "the held-out data hold a single class, so no pair of different classes exists; "
+                'pass data of at least two classes, or foldmon.draw_pairs(data, kind="any")'
+            )
+    else:
+        strata = [(a, a) for a, rows in members.items() if len(rows) > 1]
+        if not strata:
+            raise ValueError("no class has two held-out inputs; pass more data")
+    order = _cycled(np.arange(len(strata)), count, generator)
+    rows = np.empty((count, 2), dtype=np.int64)
+    for stratum in np.unique(order):
+        places = np.flatnonzero(order == stratum)
+        a, b = strata[stratum]
+        if kind == "inter":
+            ends = np.stack(
+                [
+                    _cycled(members[a], len(places), generator),
+                    _cycled(members[b], len(places), generator),
+                ],
+                axis=1,
+            )
+            # The measure may differ for the reversed path: start from either class equally often.
+            turned = generator.permutation(len(places)) % 2 == int(generator.integers(2))
+            ends[turned] = ends[turned][:, ::-1]
+        else:
+            ends = members[a][_any_pairs(len(members[a]), len(places), generator)]
+        rows[places] = ends
+    return rows
+
+
+def _cycled(values: npt.NDArray[Any], count: int, generator: np.random.Generator) -> npt.NDArray[Any]:
+    """``count`` of the values, each used equally often up to one, in random order."""
+    rounds = [generator.permutation(values) for _ in range(-(-count // len(values)))]
+    return np.concatenate(rounds)[:count]

@@ -1,0 +1,115 @@
+"""Model inputs as trees: a tensor, or tuples, lists and dicts of tensors, batch first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+_SHOWN = 8  # entries of a tuple or dict in an error message
+_COMMON = (
+    "what is common to all inputs belongs into forward=, such as forward=lambda model, x: model(x, common)"
+)
+
+
+def to_tensors(inputs: Any) -> Any:
+    """The same tree with arrays turned into tensors that share their memory.
+
+    Raises:
+        TypeError: no tensor in the tree.
+        ValueError: a tensor without a batch dimension, or tensors of different batch sizes.
+    """
+    tree = pytree.tree_map(_to_tensor, _plain(inputs))
+    tensors = [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+    if not tensors:
+        raise TypeError(
+            f"inputs must be a tensor or array, or a tuple or dict of them, got {type(inputs).__name__}"
+        )
+    _check_layouts(tensors)
+    if any(tensor.ndim == 0 for tensor in tensors):
+        raise ValueError(f"every input tensor needs a batch dimension first, got a 0-d tensor; {_COMMON}")
+    sizes = {len(tensor) for tensor in tensors}
+    if len(sizes) > 1:
+        raise ValueError(f"input tensors differ in their batch size: {sorted(sizes)}; {_COMMON}")
+    return tree
+
+
+def _check_layouts(tensors: list[Tensor]) -> None:
+    if any(tensor.is_nested for tensor in tensors):
+        raise TypeError("inputs of differing lengths are joined by no line; pad nested tensors to one length")
+    if any(tensor.layout != torch.strided for tensor in tensors):
+        raise TypeError("sparse inputs are joined by no line; pass them dense (x.to_dense())")
+
+
+def _plain(inputs: Any) -> Any:
+    """Tables of pandas as arrays, other libraries' mappings (a tokenizer's BatchEncoding, ...) as dicts."""
+    if hasattr(inputs, "to_numpy"):
+        return inputs.to_numpy()
+    return dict(inputs) if hasattr(inputs, "keys") and not isinstance(inputs, dict) else inputs
+
+
+def _to_tensor(leaf: Any) -> Any:
+    if isinstance(leaf, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(leaf))
+    return leaf
+
+
+def map_tensors(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """Apply ``function`` to each tensor (and to its counterparts); other leaves stay the first's."""
+
+    def apply(leaf: Any, *rest: Any) -> Any:
+        return function(leaf, *rest) if isinstance(leaf, Tensor) else leaf
+
+    return pytree.tree_map(apply, tree, *others)
+
+
+def batch_size(tree: Any) -> int:
+    """Length of the batch dimension, 0 for a tree without tensors."""
+    return next((len(t) for t in pytree.tree_leaves(tree) if isinstance(t, Tensor)), 0)
+
+
+def device_of_tree(tree: Any) -> torch.device:
+    """Device of the first tensor; the CPU for a tree without tensors."""
+    tensors = (t for t in pytree.tree_leaves(tree) if isinstance(t, Tensor))
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def take_rows(tree: Any, rows: Tensor) -> Any:
+    """The given rows of every tensor."""
+    return map_tensors(lambda tensor: tensor[rows.to(tensor.device)], tree)
+
+
+def describe(tree: Any) -> str:
+    """The tree's structure and shapes, in words.
+
+    Example:
+        >>> import torch
+        >>> from foldmon.folding.data.trees import describe
+        >>> describe((torch.zeros(2, 3), {"ids": torch.zeros(2, dtype=torch.int64)}))
+        '(float32 (2, 3), {ids: int64 (2,)})'
+    """
+    if isinstance(tree, Tensor):
+        return f"{str(tree.dtype).removeprefix('torch.')} {tuple(tree.shape)}"
+    if isinstance(tree, dict):
+        return "{" + _listed([f"{key}: {describe(value)}" for key, value in tree.items()]) + "}"
+    if isinstance(tree, tuple | list):
+        return "(" + _listed([describe(item) for item in tree[: _SHOWN + 1]], len(tree)) + ")"
+    return type(tree).__name__
+
+
+def _listed(words: list[str], count: int = 0) -> str:
+    count = max(count, len(words))
+    return ", ".join(words[:_SHOWN]) + (f", ... ({count} in all)" if count > _SHOWN else "")
+
+
+def call(model: Callable[..., Any], inputs: Any) -> Any:
+    """Call a model the way its inputs are packed: a dict by keyword, a tuple or list by position."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    if isinstance(inputs, tuple | list):
+        return model(*inputs)
+    return model(inputs)

@@ -1,0 +1,1 @@
+"""Folding of the continuous path: every symbol change is found."""

@@ -1,0 +1,199 @@
+"""Measuring folding: codes, hooks, pairs, paths, distances and the report. No threads, no exporters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from foldmon.folding.data.pairs import Pairs, draw_pairs
+from foldmon.folding.model.prober import Forward, Prober
+from foldmon.folding.model.unwrap import require_module, unwrap
+from foldmon.folding.results.report import FoldingReport
+from foldmon.folding.sampled import measure_sampled
+from foldmon.folding.symbols.activations import SELECTED_INDEX, register_activation
+from foldmon.folding.undisturbed.buffers import kept_buffers
+from foldmon.folding.undisturbed.compiled import compiled_functions
+from foldmon.folding.undisturbed.random_state import preserved_random_state
+
+__all__ = [
+    "SELECTED_INDEX",
+    "FoldingReport",
+    "Pairs",
+    "draw_pairs",
+    "measure",
+    "measure_here",
+    "register_activation",
+]
+
+Method = Literal["sampled", "exact", "auto"]
+
+
+def measure(
+    model: nn.Module,
+    pairs: Pairs | tuple[Any, Any],
+    *,
+    method: Method = "sampled",
+    points: int = 33,
+    layers: str | Iterable[str] | None = None,
+    at: str | None = None,
+    forward: Forward | None = None,
+    chunk: int | None = None,
+    max_evaluations: int | None = None,
+    tolerance: float | None = None,
+    dtype: torch.dtype | None = None,
+) -> FoldingReport:
+    """Measure the folding of every activation layer along straight lines between paired inputs.
+
+    The model is evaluated in eval mode, without gradients and outside autocast, and is left as it was:
+    its modes, weights, buffers, hooks and all global random states. (What its own forward pass sets in eval
+    mode beside buffers, such as plain attributes, it sets here too.)
+
+    Args:
+        model: any module with activation layers; compiled and DDP wrappers are looked through.
+        pairs: P pairs of inputs, ``Pairs`` or a tuple ``(x1, x2)``, batch first, each a tensor or array,
+            or a tuple or dict of them. Integer inputs (tokens) are joined in embedding space.
+        method: "sampled" looks at equally spaced points. "exact" finds every symbol change of a network
+            that is linear in pieces (``report.exact``: certified, within the rounding of its type); other
+            networks are refined until neighbouring codes differ in at most one symbol or by 2**-12 in t,
+            which may miss pairs of changes that undo each other in between. "auto" uses no more points and
+            pairs than ``tolerance`` needs and ``max_evaluations`` allows: exact paths where they cost next to
+            nothing, else few points, and r1 and r2 extrapolated from them, so that phi is right on average
+            while a single path's are estimates; its report holds the pairs it used, and ``report.notes``
+            says what was done and why it ended.
+        points: n, points a path, at least 2; not used by "exact".
+        layers: names or shell patterns of the layers to measure; None for all.
+        at: path of the module whose output is interpolated instead of the inputs.
+        forward: ``forward(model, inputs)``, for models that are called in a way of their own.
+        chunk: inputs of one forward pass; None keeps the largest activation near 16 MiB on the CPU and
+            256 MiB on other devices.
+        max_evaluations: most inputs passed forward, for "exact" (None: no bound, else at least 2 a path;
+            ``report.exact`` is False where it was reached) and "auto" (None: pairs
+            times points, what sampling costs).
+        tolerance: for "auto", the width of phi's 95% interval that is narrow enough; None for 0.01.
+        dtype: measure a private copy of the model in this type, such as ``torch.float64``.
+
+    Returns:
+        FoldingReport.
+
+    Raises:
+        ValueError: no activation layer, an unknown layer name, pairs that do not match, ``points`` < 2,
+            a bound that does not pay for the ends, or "exact" for a model that only samples can measure.
+        TypeError: ``model`` or the inputs are of a kind that cannot be measured.
+
+    Source: "On Space Folds of ReLU Neural Networks", arXiv 2502.09954, section 3.
+
+    Example:
+        >>> import torch, foldmon
+        >>> _ = torch.manual_seed(0)
+        >>> net = torch.nn.Sequential(
+        ...     torch.nn.Linear(2, 32), torch.nn.ReLU(), torch.nn.Linear(32, 32), torch.nn.ReLU())
+        >>> report = foldmon.measure(net, (torch.randn(8, 2), torch.randn(8, 2)))
+        >>> report.layers, report.chi.shape, float(report.chi[:, 0].max())
+        (('1', '3'), (8, 2), 0.0)
+    """
+    require_module(model)
+    with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
+        return measure_here(
+            model, pairs, method=method, points=points, layers=layers, at=at, forward=forward, chunk=chunk,
+            max_evaluations=max_evaluations, tolerance=tolerance, dtype=dtype,
+        )  # fmt: skip
+
+
+def measure_here(
+    model: nn.Module,
+    pairs: Pairs | tuple[Any, Any],
+    *,
+    method: Method = "sampled",
+    points: int = 33,
+    layers: str | Iterable[str] | None = None,
+    at: str | None = None,
+    forward: Forward | None = None,
+    chunk: int | None = None,
+    max_evaluations: int | None = None,
+    tolerance: float | None = None,
+    dtype: torch.dtype | None = None,
+    prober: Prober | None = None,
+) -> FoldingReport:
+    """:func:`measure` for threads other than the user's: it touches no global random state.
+
+    A ``prober`` that was made with the same arguments, or renewed, saves making one here.
+    """
+    if points < 2:
+        raise ValueError(f"points must be at least 2 (both ends of a path), got {points}")
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk must be at least 1 input a forward pass, got {chunk}")
+    if method not in ("sampled", "exact", "auto"):
+        raise ValueError(f'method must be "sampled", "exact" or "auto", got {method!r}')
+    _check_precision(method, max_evaluations, tolerance, dtype)
+    ends = pairs if isinstance(pairs, Pairs) else _as_pairs(pairs)
+    if dtype is not None:
+        model = _copy_in(model, dtype)
+    # Breakpoints of layers that are not asked for count all the same.
+    read = layers if method == "sampled" else None
+    prober = prober or Prober(model, ends, layers=read, at=at, forward=forward, chunk=chunk)
+    while True:
+        report = _measured(prober, ends, method, points, layers, max_evaluations, tolerance)
+        if prober.settle():
+            return report
+
+
+def _measured(
+    prober: Prober,
+    ends: Pairs,
+    method: Method,
+    points: int,
+    layers: str | Iterable[str] | None,
+    max_evaluations: int | None,
+    tolerance: float | None,
+) -> FoldingReport:
+    # Imported when asked for: a monitor samples, and importing foldmon is to cost next to nothing.
+    if method == "exact":
+        from foldmon.folding.exact.continuous import measure_exact
+
+        return measure_exact(prober, ends, layers, max_evaluations)
+    if method == "auto":
+        from foldmon.folding.auto.search import measure_auto
+
+        return measure_auto(prober, ends, layers, points, max_evaluations, tolerance)
+    return measure_sampled(prober, ends, points)
+
+
+def _check_precision(
+    method: str, max_evaluations: int | None, tolerance: float | None, dtype: torch.dtype | None
+) -> None:
+    if max_evaluations is not None and (method == "sampled" or max_evaluations < 2):
+        raise ValueError(
+            'max_evaluations bounds method="exact" and "auto" and must be at least 2; for method="sampled" '
+            f"the number of evaluations is pairs times points (got {max_evaluations}, method={method!r})"
+        )
+    if tolerance is not None and (method != "auto" or not tolerance > 0):
+        raise ValueError(
+            'tolerance is the width of phi\'s interval that method="auto" aims at and must be positive '
+            f"(got {tolerance}, method={method!r})"
+        )
+    if dtype is not None and not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating-point type such as torch.float64, got {dtype}")
+
+
+def _copy_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A private copy of the model in another floating-point type."""
+    try:
+        return copy.deepcopy(unwrap(model)).to(dtype)
+    except Exception as error:
+        raise TypeError(
+            f"the model cannot be copied, which dtype={dtype} needs ({error}); "
+            "convert it yourself and leave dtype out"
+        ) from error
+
+
+def _as_pairs(pairs: Any) -> Pairs:
+    if not (isinstance(pairs, tuple | list) and len(pairs) == 2):
+        raise TypeError(
+            "pairs must be a foldmon.Pairs or a tuple (x1, x2) of two batches of inputs, "
+            f"got {type(pairs).__name__}"
+        )
+    return Pairs(pairs[0], pairs[1])

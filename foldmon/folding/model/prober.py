@@ -1,0 +1,324 @@
+"""The prober: evaluates a model at points of the lines and shows every site's pre-activations.
+
+All measuring methods share it: they choose the rows (path, t) and decide what to do with the readings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from foldmon.folding.data.pairs import Pairs
+from foldmon.folding.data.trees import call
+from foldmon.folding.model.batch_axis import batch_first
+from foldmon.folding.model.decoders import FIRST_TOKEN, ask_for_first_token
+from foldmon.folding.model.memory import keep_freed_memory
+from foldmon.folding.model.names import choose
+from foldmon.folding.model.paths import StraightPaths
+from foldmon.folding.model.scout import (
+    CannotCallError,
+    Found,
+    Scout,
+    nothing_found,
+)
+from foldmon.folding.model.taps import Taps, Watch
+from foldmon.folding.model.unwrap import (
+    device_of,
+    dtype_of,
+    require_module,
+    unwrap,
+)
+from foldmon.folding.results.coverage import Coverage
+from foldmon.folding.results.decision import CERTAINTY, certainty, class_logits
+from foldmon.folding.symbols.activations import Reading
+from foldmon.folding.undisturbed.flags import eager_eval
+
+Forward = Callable[[nn.Module, Any], Any]
+Look = Callable[[int, Reading], None]
+"""Receives a site's index and its reading, values of shape (R, ...), during the pass."""
+
+_CHUNK_BYTES = {"cpu": 16 * 2**20}
+_CHUNK_BYTES_DEVICE = 256 * 2**20
+
+
+class ModelChangedError(RuntimeError):
+    """The model does not run as it did when its sites were found; make a new :class:`Prober`."""
+
+
+class Prober:
+    """A model and lines, ready to be evaluated at any rows.
+
+    Args:
+        model: any module; wrappers (compiled, DDP) are looked through. It is left as it was found.
+        pairs: ends of the lines.
+        layers: names or patterns of the sites to read, None for all.
+        at: module whose output is interpolated instead of the inputs.
+        forward: calls the model, ``forward(model, inputs)``, where ``model(inputs)`` (a dict by keyword,
+            a tuple by position) would not do.
+
+    Attributes:
+        sites: names of the chosen sites, in order of execution.
+        units: number of units of each.
+        axes: where each site's values hold the rows, as :func:`batch_first` takes it, for all sites.
+        sorted: sites whose rows a sort of the model's moves; they are put back.
+        coverage: Coverage of the whole model.
+        rows_at_once: rows of one pass that keep the largest activation near the memory target.
+        evaluations: model evaluations (rows) so far.
+        irregular: chosen sites that some pass did not run as the others did, with what was otherwise: they
+            are measured in part until :meth:`settle` leaves them out.
+        certainty: shape (P, 2, CERTAINTY), as ``results.decision.certainty`` gives it, of the model at the
+            start and the end of each path, NaN where they were not evaluated yet.
+
+    Raises:
+        ValueError: no activation layer was found, a layer or module name is unknown, the model is on the
+            meta device or has lazy layers without weights.
+        RuntimeError: the model cannot be called with the inputs.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pairs: Pairs,
+        *,
+        layers: str | Iterable[str] | None = None,
+        at: str | None = None,
+        forward: Forward | None = None,
+        chunk: int | None = None,
+    ) -> None:
+        require_module(model)
+        self.model = unwrap(model)
+        self.forward = forward or call
+        self.device = device_of(self.model)
+        if self.device.type == "meta":
+            raise ValueError(
+                "the model's parameters are on the meta device and hold no values; "
+                "load it onto a real device (model.to_empty(device=...) and weights) first"
+            )
+        if any(is_lazy(tensor) for tensor in chain(self.model.parameters(), self.model.buffers())):
+            raise ValueError(
+                "the model has lazy layers that hold no weights yet; run it once on a batch of inputs first"
+            )
+        self.paths = StraightPaths(self.model, pairs, self.device, dtype_of(self.model), at)
+        self.notes: dict[str, None] = {}
+        self.irregular: dict[str, str] = {}
+        self._look: Look | None = None
+        self._met: set[int] = set()
+        self._signature: tuple[Any, ...] | None = None
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        self._begin()
+        self._found = self._scout(may_ask=forward is None)
+        self.notes |= dict.fromkeys(self._found.notes)
+        self._scouted_notes = dict(self.notes)
+        self.axes, self.sorted = self._found.axes, self._found.sorted
+        self._listen()
+        self._layers = layers
+        self._require_sites()
+        self.choose(layers)
+        target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
+        self.rows_at_once = chunk or max(1, target // self._found.bytes_a_row)
+
+    def _begin(self) -> None:
+        self.evaluations = 0
+        self.certainty = torch.full((len(self.paths), 2, CERTAINTY), torch.nan, device=self.device)
+
+    def _listen(self) -> None:
+        self._taps = Taps(self.model, self._visit, lean=True)
+        self._taps.sorted = self.sorted
+        self._first_shapes: dict[str, torch.Size] | None = {}
+
+    def _scout(self, may_ask: bool) -> Found:
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        try:
+            return Scout(self.model, self.paths, self._call, like).find()
+        except CannotCallError:
+            asked = ask_for_first_token(self.model, self.paths.first) if may_ask else None
+            if asked is None:
+                raise
+            self.forward, self.notes[FIRST_TOKEN] = asked, None
+            return Scout(self.model, self.paths, self._call, like).find()
+
+    def _require_sites(self) -> None:
+        if not self._found.sizes:
+            raise ValueError(nothing_found(self._found.executed, self._found.not_covered, self._found.kinks))
+
+    def renew(self) -> None:
+        """Begin another measurement of the same model, with other weights, on what is known of it.
+
+        The first pass must run as that of the measurement before: :meth:`run` raises
+        :class:`ModelChangedError` where other sites are seen, or in another order or shape, or other
+        modules, selections or parts that are not understood. The module and its lines must be the same
+        objects, of the same types on the same devices.
+        """
+        self._begin()
+        self.irregular.clear()
+        self.notes = dict(self._scouted_notes)
+        self._listen()
+        if self.paths.embeddings:
+            with eager_eval(self.model, self.device), ExitStack() as stack:
+                self.paths.hook(stack)
+                self.paths.capture(self._call, 64)
+
+    def _check(self, classes: bool) -> None:
+        """Compare the first pass of a measurement with that of the one before."""
+        shapes, self._first_shapes = self._first_shapes, None
+        assert shapes is not None
+        seen = self._taps.sightings
+        signature = (
+            [(site, self._shape_of_a_row(site, shape)) for site, shape in shapes.items()],
+            classes,
+            set(seen.executed),
+            {place: name for place, (name, _) in seen.kinks.items()},
+            dict(seen.not_covered),
+        )
+        if self._signature is not None and signature != self._signature:
+            raise ModelChangedError(f"{type(self.model).__name__} runs in another way than before")
+        self._signature = signature
+
+    def _shape_of_a_row(self, site: str, shape: torch.Size) -> list[float]:
+        sizes: list[float] = list(shape)
+        if site in self.axes and len(sizes) > self.axes[site]:
+            sizes[self.axes[site]] /= self._count
+        return sizes if site in self.axes else []
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type in which the lines are evaluated."""
+        return dtype_of(self.model) or torch.get_default_dtype()
+
+    @property
+    def executed(self) -> Mapping[str, nn.Module]:
+        """The modules that ran so far, by path, but for torch's own linear layers."""
+        return self._taps.sightings.executed
+
+    @property
+    def scripted(self) -> list[str]:
+        """Paths of the TorchScript modules, inside which no hook runs."""
+        return self._taps.sightings.scripted
+
+    @property
+    def coverage(self) -> Coverage:
+        """What of the model is covered, as far as seen by now."""
+        return Coverage(self._found.sizes, self._found.not_covered, self._found.kinks, tuple(self.notes))
+
+    def choose(self, layers: str | Iterable[str] | None) -> None:
+        """Read only the sites that ``layers`` asks for from now on.
+
+        Raises:
+            ValueError: a name or pattern that fits no site, or one that cannot be measured.
+        """
+        for name in (layers,) if isinstance(layers, str) else layers or ():
+            if name in self._found.not_covered:
+                raise ValueError(f"layer {name!r} cannot be measured: {self._found.not_covered[name]}")
+        self.sites = choose(tuple(self._found.sizes), layers)
+        self.units = tuple(self._found.sizes[site] for site in self.sites)
+        self._places = {site: place for place, site in enumerate(self.sites)}
+
+    def settle(self) -> bool:
+        """Leave out the irregular sites; False where there were any, so that what was measured is void.
+
+        Raises:
+            ValueError: no other site is left, or none that was asked for.
+        """
+        settled = not self.irregular
+        for site, why in self.irregular.items():
+            self._found.not_covered[site] = f"it {why}"
+            self.notes.pop(_in_part(site, why), None)
+            del self._found.sizes[site]
+        self._require_sites()
+        if not settled:
+            self.irregular.clear()
+            self._begin()
+            self.choose(self._layers)
+        return settled
+
+    @contextmanager
+    def active(self) -> Iterator[Prober]:
+        """The model in eval mode with taps on, until the block ends."""
+        with eager_eval(self.model, self.device), ExitStack() as stack:
+            self.paths.hook(stack)
+            stack.enter_context(self._taps)
+            yield self
+
+    def run(self, paths: Tensor, t: Tensor, look: Look, watch: Watch | None = None) -> Tensor | None:
+        """Evaluate the model at rows (path, t), within :meth:`active`.
+
+        Args:
+            paths: shape (R,), int64, on the model's device; or (1, C), where every path is wanted at every t.
+            t: shape (R,), positions on the paths, on the model's device; or (n, 1), and the R = n C rows
+                are the paths at the first t, then those at the second.
+            look: shown each chosen site's reading, values (R, ...), batch first.
+            watch: shown every torch function call outside activations.
+
+        Returns:
+            Predicted class of each row, shape (R,), or None where the output gives none.
+
+        Raises:
+            ModelChangedError: after :meth:`renew`, where the model runs in another way than before.
+        """
+        self._look, self._count = look, t.numel() * (paths.numel() if t.ndim == 2 else 1)
+        self._taps.watch = watch
+        inputs = self.paths.rows(paths, t)
+        try:
+            self._met.clear()
+            self._taps.restart()
+            output = self._call(inputs)
+            self._note_absent()
+        finally:
+            self._look = self._taps.watch = None
+            self._taps.pause()
+        self.evaluations += self._count
+        logits = class_logits(output, self._count)
+        if self._first_shapes is not None:
+            self._check(logits is not None)
+        if logits is None:
+            return None
+        self._note_certainty(paths, t, logits)
+        return logits.argmax(1)
+
+    def _note_certainty(self, paths: Tensor, t: Tensor, logits: Tensor) -> None:
+        for side, end in enumerate((0, 1)):
+            if t.ndim == 1:
+                rows = t == end
+                self.certainty[paths[rows], side] = certainty(logits[rows])
+            elif t[-side] == end:
+                at = slice(-paths.numel(), None) if side else slice(paths.numel())
+                self.certainty[paths[0], side] = certainty(logits[at])
+
+    def _call(self, inputs: Any) -> Any:
+        return self.forward(self.model, inputs)
+
+    def _visit(self, site: str, reading: Reading) -> None:
+        if self._first_shapes is not None:
+            self._first_shapes[site] = reading.values.shape
+        place = self._places.get(site)
+        if place is None or self._look is None:
+            if site not in self.axes and site not in self._found.not_covered:
+                self.notes[f"{site} runs in some passes only and is not measured"] = None
+            return
+        self._met.add(place)
+        values = batch_first(reading.values, self.axes[site], self._count)
+        if values is None or values.numel() != self._count * self.units[place]:
+            self._is_irregular(site, "takes more values an input in some passes than in others")
+            return
+        self._look(place, Reading(values, reading.thresholds))
+
+    def _note_absent(self) -> None:
+        if len(self._met) < len(self.sites):
+            for place in set(range(len(self.sites))) - self._met:
+                self._is_irregular(self.sites[place], "does not run in every pass")
+
+    def _is_irregular(self, site: str, why: str) -> None:
+        if site not in self.irregular:
+            self.irregular[site] = why
+            self.notes[_in_part(site, why)] = None
+
+
+def _in_part(site: str, why: str) -> str:
+    return f"{site} {why} and is measured in part"

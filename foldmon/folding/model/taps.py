@@ -1,0 +1,295 @@
+"""Taps: see every activation call of one forward pass, and change nothing.
+
+Module activations are read in forward *pre*-hooks, before an in-place ReLU overwrites its input;
+functional ones by a ``TorchFunctionMode`` that is active only during the passes between ``__enter__``
+and ``__exit__`` and only in this thread. Every hook returns None, so the pass computes what it always
+computes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from foldmon.folding.model.row_order import put_back
+from foldmon.folding.symbols.activations import Reading, reader_of
+from foldmon.folding.symbols.functions import (
+    FUNCTIONS,
+    FUSED,
+    KINKS,
+    SORTS,
+    FunctionRule,
+    as_function,
+)
+
+Visit = Callable[[str, Reading], None]
+"""Receives a site's name and what was read there, during the forward pass."""
+
+Watch = Callable[[str, Callable[..., Any], tuple[Any, ...], Mapping[str, Any]], None]
+"""Receives the place, function and arguments of a torch function call that is no activation."""
+
+_SEEN = frozenset({*FUNCTIONS, *KINKS, *FUSED})
+_LINEAR = frozenset(
+    {
+        nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
+        nn.Embedding, nn.Identity, nn.Dropout, nn.Flatten,
+    }
+)  # fmt: skip
+
+
+@dataclass
+class Sightings:
+    """What one tapped forward pass ran into, beside the sites that were read.
+
+    Attributes:
+        not_covered: where and what, with the reason in words.
+        kinks: functions that bend or select (``max``, ``clamp``, ``>``, ...) outside activation layers, and
+            the shape of what they last worked on, by place.
+        executed: every module that ran, by path.
+        shapes: of the last input of every module that is no activation layer and was given one tensor.
+        scripted: paths of the outermost TorchScript modules.
+    """
+
+    not_covered: dict[str, str] = field(default_factory=dict)
+    kinks: dict[str, tuple[str, torch.Size]] = field(default_factory=dict)
+    executed: dict[str, nn.Module] = field(default_factory=dict)
+    shapes: dict[str, torch.Size] = field(default_factory=dict)
+    scripted: list[str] = field(default_factory=list)
+
+
+class Taps:
+    """Hooks on the modules of ``model`` for the length of a ``with`` block, and a function mode in passes.
+
+    Args:
+        model: the module to watch; its hooks are gone when the block ends, however it ends.
+        visit: called with ``(site, reading)`` at each activation call, in order of execution. A site's
+            name is the module's path, or ``path/function`` for functional calls; from its second call
+            in one forward pass ``:1``, ``:2`` ... is appended. Exceptions of ``visit`` propagate.
+        lean: no hooks on torch's own linear layers, in which nothing can be seen; ``sightings.executed``
+            then lacks them.
+
+    Call :meth:`restart` before every forward pass: it begins a new count of the calls.
+
+    Attributes:
+        watch: shown every torch function call outside activations, None to show none.
+        order: how the model last sorted a vector in this pass, shape (N,), None where it did not.
+        sorted: sites whose values were sorted so (tokens by expert) and are put back for ``visit``.
+    """
+
+    def __init__(self, model: nn.Module, visit: Visit, *, lean: bool = False) -> None:
+        self.model = model
+        self.visit = visit
+        self.lean = lean
+        self.watch: Watch | None = None
+        self.order: Tensor | None = None
+        self.sorted: Set[str] = frozenset()
+        self.sightings = Sightings()
+        self._handles: list[RemovableHandle] = []
+        self._calls: Counter[str] = Counter()
+        self._stack: list[str] = []
+        self._inside = 0  # depth of registered activation modules being executed
+        self._mode = _FunctionTap(self)
+        self._listening = False
+
+    def __enter__(self) -> Taps:
+        try:
+            for name, module in self.model.named_modules():
+                self._tap(name, module)
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.pause()
+        self._remove()
+
+    def _remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def restart(self) -> None:
+        """Forget the calls of the last forward pass, also of one that raised half-way."""
+        self._calls.clear()
+        self._stack.clear()
+        self._inside = 0
+        self.order = None
+        if not self._listening:
+            self._mode.__enter__()  # type: ignore[no-untyped-call]
+            self._listening = True
+
+    def pause(self) -> None:
+        """See no functional calls until the next :meth:`restart`: what is computed between passes."""
+        self.order = None
+        if self._listening:
+            self._listening = False
+            self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    def _tap(self, name: str, module: nn.Module) -> None:
+        if isinstance(module, torch.jit.ScriptModule):
+            if not any(_holds(outer, name) for outer in self.sightings.scripted):
+                self.sightings.scripted.append(name)
+                self.sightings.not_covered[name or type(module).__name__] = (
+                    "a TorchScript module: it runs no Python hooks; measure the module before scripting it"
+                )
+            return
+        reader = reader_of(module)
+        if self.lean and reader is None and _has_nothing_to_see(module):
+            return
+        enter, leave = _Enter(self, name, reader), _Leave(self, reader is not None)
+        self._handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
+        self._handles.append(module.register_forward_hook(leave, always_call=True))
+
+    @property
+    def place(self) -> str:
+        """Path of the module that is being executed, '' for the root."""
+        return self._stack[-1] if self._stack else ""
+
+    def saw(self, name: str, reading: Reading) -> None:
+        """Number this call of the site and hand it on."""
+        if reading.values.is_complex():
+            self.sightings.not_covered.setdefault(name, "its pre-activations are complex numbers")
+            return
+        if torch._C._functorch.is_functorch_wrapped_tensor(reading.values):
+            why = "it runs under torch.vmap, where no input's values can be read"
+            self.sightings.not_covered.setdefault(name, why)
+            return
+        if reading.values.is_quantized:
+            reading = Reading(reading.values.dequantize(), reading.thresholds)
+        call = self._calls[name]
+        self._calls[name] += 1
+        site = f"{name}:{call}" if call else name
+        if site in self.sorted:
+            if self.order is None or len(self.order) != len(reading.values):
+                return  # what sorted it elsewhere did not run
+            reading = Reading(put_back(reading.values, self.order), reading.thresholds)
+        self.visit(site, reading)
+
+    def saw_function(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Read a functional activation; note what bends or selects without being one."""
+        if self._inside:
+            return
+        function = as_function(function)
+        if function not in _SEEN and self.watch is None:
+            return
+        rule = FUNCTIONS.get(function)
+        if rule is not None and self._read(rule, args, kwargs):
+            return
+        if self.watch is not None:
+            self.watch(self.place, function, args, kwargs)
+        if function in KINKS:
+            bent = _largest_float((*args, *kwargs.values()))
+            if bent is not None:
+                self.sightings.kinks[_join(self.place, KINKS[function])] = (KINKS[function], bent.shape)
+        elif function in FUSED:
+            name = self.place or f"/{FUSED[function]}"
+            why = f"the gates of {FUSED[function]} live inside a fused kernel, which no hook can look into"
+            self.sightings.not_covered.setdefault(name, why)
+
+    def _read(self, rule: FunctionRule, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Read a call; False where it is no activation after all."""
+        name = _join(self.place, rule.name)
+        try:
+            reading = rule.read(args, kwargs)
+        except (TypeError, ValueError) as error:
+            self.sightings.not_covered.setdefault(name, f"the call could not be read: {error}")
+            return True
+        if reading is not None:
+            self.saw(name, reading)
+        return reading is not None
+
+
+def _has_nothing_to_see(module: nn.Module) -> bool:
+    """Whether a module runs no code but torch's own for a layer that is linear in eval mode."""
+    # A subclass, a method of the instance's own and hooks may each call any function.
+    own_code = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    return type(module) in _LINEAR and not own_code
+
+
+def _holds(outer: str, name: str) -> bool:
+    return not outer or name == outer or name.startswith(f"{outer}.")
+
+
+def _join(place: str, function: str) -> str:
+    return f"{place}/{function}" if place else f"/{function}"
+
+
+def _largest_float(values: Iterable[Any]) -> Tensor | None:
+    tensors = (v for v in values if isinstance(v, Tensor) and v.is_floating_point() and v.ndim > 0)
+    return max(tensors, key=Tensor.numel, default=None)
+
+
+class _Enter:
+    """Pre-hook: reads the module's first input where the module is an activation layer."""
+
+    def __init__(self, taps: Taps, name: str, reader: Any) -> None:
+        self.taps, self.name, self.reader = taps, name, reader
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        taps = self.taps
+        taps._stack.append(self.name)
+        taps.sightings.executed[self.name] = module
+        if self.reader is None:
+            if len(args) == 1 and isinstance(args[0], Tensor):
+                taps.sightings.shapes[self.name] = args[0].shape
+            return
+        taps._inside += 1
+        if taps._inside > 1:
+            return
+        name = self.name or type(module).__name__
+        z = args[0] if args else next((v for v in kwargs.values() if isinstance(v, Tensor)), None)
+        if isinstance(z, Tensor):
+            # What the visitor computes is none of the model's calls.
+            with torch._C.DisableTorchFunction():
+                taps.saw(name, self.reader(module, z))
+        else:
+            taps.sightings.not_covered.setdefault(name, "its first input is no tensor")
+
+
+class _Leave:
+    """Hook after the module, also where it raised: keeps the stack of places right."""
+
+    def __init__(self, taps: Taps, active: bool) -> None:
+        self.taps, self.active = taps, active
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if self.taps._stack:
+            self.taps._stack.pop()
+        if self.active and self.taps._inside:
+            self.taps._inside -= 1
+
+
+class _FunctionTap(TorchFunctionMode):
+    """Shows the taps each torch function call, then lets it run as it is."""
+
+    def __init__(self, taps: Taps) -> None:
+        super().__init__()
+        self.taps = taps
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        # Torch takes the mode away while this runs, so that neither the visitor's own calls nor those
+        # inside ``func`` come back here.
+        self.taps.saw_function(func, args, kwargs)
+        result = func(*args, **kwargs)
+        if func in SORTS:
+            order = result if isinstance(result, Tensor) else result[1]
+            if order.ndim == 1:
+                self.taps.order = order
+        return result

@@ -1,0 +1,50 @@
+"""Reach the plain module behind wrappers, and run it undisturbed and undisturbing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+
+# Wrappers by class name (some need a distributed build to import) and the attribute that holds the
+# wrapped module.
+_WRAPPED = {
+    "OptimizedModule": "_orig_mod",
+    "DistributedDataParallel": "module",
+    "DataParallel": "module",
+}
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module inside ``torch.compile``, DistributedDataParallel and DataParallel wrappers."""
+    *_, innermost = wrappers(model)
+    return innermost
+
+
+def wrappers(model: nn.Module) -> Iterator[nn.Module]:
+    """The module and what it wraps, from outside in."""
+    yield model
+    attribute = _WRAPPED.get(type(model).__name__)
+    inner = getattr(model, attribute, None) if attribute is not None else None
+    if isinstance(inner, nn.Module):
+        yield from wrappers(inner)
+
+
+def require_module(model: Any) -> None:
+    """Raise a TypeError for what is no module."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Device of the first parameter or buffer; the CPU for a model without any."""
+    tensors = chain(model.parameters(), model.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def dtype_of(model: nn.Module) -> torch.dtype | None:
+    """Dtype of the first floating-point parameter, None for a model without any."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), None)

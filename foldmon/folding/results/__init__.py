@@ -1,0 +1,1 @@
+"""What a measurement gives: distances, folding and its statistics, decisions, coverage."""

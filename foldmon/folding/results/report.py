@@ -1,0 +1,198 @@
+"""The report of one measurement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from foldmon.folding.results.coverage import Coverage
+from foldmon.folding.results.decision import DecisionFolding
+from foldmon.folding.results.statistics import (
+    Distances,
+    Floats,
+    Ints,
+    bootstrap_interval,
+    class_pair_means,
+    folding,
+)
+
+
+@dataclass(frozen=True)
+class FoldingReport:
+    """Folding of P paths in L activation layers, with all distances in numbers of units.
+
+    Attributes:
+        layers: site names in order of execution, length L.
+        units: number of units of each, length L.
+        r1, r2: shape (P, L), largest distance from the start and distance walked, per layer: whole numbers,
+            or estimates of ``method="auto"`` (the notes say so).
+        r1_cumulative: shape (P, L), r1 of the joined units of layers 1..l.
+        method: "sampled", "exact" or "auto".
+        exact: whether r1 and r2 are those of the continuous path, certified.
+        evaluations: model evaluations (inputs passed forward) that were spent.
+        seconds: wall time of the measurement.
+        step: training step, None outside training.
+        decision: DecisionFolding, None where the model's output gives no class.
+        classes: shape (P, 2), class index of each end, None without labels.
+        class_names: the classes.
+        nonfinite: shape (L,), number of NaN or infinite pre-activations met.
+        dead: shape (L,), share of units whose symbol was the lowest at every point; NaN for a layer that met
+            NaN or infinite values, which would read as dead units or hide them.
+        saturated: shape (L,), share of units whose symbol was the highest at every point; NaN likewise.
+        coverage: what of the model was measured; it names the layers that met NaN or infinite values.
+        notes: what else to know of the numbers, in words.
+    """
+
+    layers: tuple[str, ...]
+    units: tuple[int, ...]
+    r1: Distances
+    r2: Distances
+    r1_cumulative: Distances
+    method: str
+    exact: bool
+    evaluations: int
+    seconds: float
+    nonfinite: Ints
+    dead: Floats
+    saturated: Floats
+    coverage: Coverage
+    decision: DecisionFolding | None = None
+    classes: Ints | None = None
+    class_names: tuple[str, ...] = ()
+    step: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        blurred = self.nonfinite > 0
+        for name in ("dead", "saturated"):
+            object.__setattr__(self, name, np.where(blurred, np.nan, getattr(self, name)))
+        names = (site for site, hit in zip(self.layers, blurred, strict=True) if hit)
+        notes = (f"{site} met NaN or infinite values, whose symbols mean nothing" for site in names)
+        object.__setattr__(self, "coverage", self.coverage.with_notes(*notes))
+
+    @property
+    def r2_cumulative(self) -> Distances:
+        """Shape (P, L), distance walked in the joined units of layers 1..l."""
+        return self.r2.cumsum(1)
+
+    @property
+    def chi(self) -> Floats:
+        """Shape (P, L), folding of each path in each layer."""
+        return folding(self.r1, self.r2)
+
+    @property
+    def chi_cumulative(self) -> Floats:
+        """Shape (P, L), folding in the joined units of layers 1..l."""
+        return folding(self.r1_cumulative, self.r2_cumulative)
+
+    @property
+    def chi_network(self) -> Floats:
+        """Shape (P,), folding in all units: the last column of ``chi_cumulative``."""
+        return self.chi_cumulative[:, -1]
+
+    @property
+    def phi(self) -> float:
+        """Mean network folding over the paths."""
+        return float(self.chi_network.mean())
+
+    @cached_property
+    def phi_interval(self) -> tuple[float, float]:
+        """95% bootstrap interval of phi over the paths."""
+        return bootstrap_interval(self.chi_network)
+
+    @property
+    def phi_median_nonzero(self) -> float:
+        """Median network folding of the paths that fold; 0 where none does."""
+        nonzero = self.chi_network[self.chi_network > 0]
+        return float(np.median(nonzero)) if len(nonzero) else 0.0
+
+    @property
+    def nonzero_fraction(self) -> float:
+        """Share of the paths that fold."""
+        return float((self.chi_network > 0).mean())
+
+    @property
+    def phi_max(self) -> float:
+        """Largest network folding of a path."""
+        return float(self.chi_network.max())
+
+    @property
+    def profile(self) -> Floats:
+        """Shape (L,), the depth profile: mean cumulative folding by layer."""
+        means: Floats = self.chi_cumulative.mean(0)
+        return means
+
+    @property
+    def class_matrix(self) -> Floats | None:
+        """Shape (C, C), mean network folding by pair of classes, NaN where no path; None unlabelled."""
+        if self.classes is None:
+            return None
+        return class_pair_means(self.chi_network, self.classes, len(self.class_names))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything a journal keeps, as plain JSON values (NaN stays a float).
+
+        Per layer the means over paths, for the network the distances of every path: phi, its interval
+        and the other statistics can be computed again from them.
+        """
+        matrix = self.class_matrix
+        return {
+            "step": self.step,
+            "method": self.method,
+            "exact": self.exact,
+            "phi": self.phi,
+            "phi_interval": list(self.phi_interval),
+            "phi_median_nonzero": self.phi_median_nonzero,
+            "nonzero_fraction": self.nonzero_fraction,
+            "phi_max": self.phi_max,
+            "layers": list(self.layers),
+            "units": list(self.units),
+            "folding": self.chi.mean(0).tolist(),
+            "cumulative": self.profile.tolist(),
+            "r1": self.r1.mean(0).tolist(),
+            "r2": self.r2.mean(0).tolist(),
+            "network_r1": self.r1_cumulative[:, -1].tolist(),
+            "network_r2": self.r2_cumulative[:, -1].tolist(),
+            "dead": self.dead.tolist(),
+            "saturated": self.saturated.tolist(),
+            "nonfinite": self.nonfinite.tolist(),
+            "decision": _decision_dict(self.decision),
+            "classes": None if self.classes is None else self.classes.tolist(),
+            "class_names": list(self.class_names),
+            "class_matrix": None if matrix is None else matrix.tolist(),
+            "evaluations": self.evaluations,
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        low, high = self.phi_interval
+        kind = "exact" if self.exact else self.method
+        where = "" if self.step is None else f" at step {self.step}"
+        return (
+            f"phi {self.phi:.4f} [{low:.4f}, {high:.4f}]{where} over {len(self.r1)} paths and "
+            f"{len(self.layers)} layers ({kind}, {self.evaluations:,} evaluations, {self.seconds:.2f} s)"
+        )
+
+
+def _decision_dict(decision: DecisionFolding | None) -> dict[str, Any] | None:
+    if decision is None:
+        return None
+    return {
+        "changes": decision.mean_changes,
+        "elsewhere": decision.mean_elsewhere,
+        "ends": decision.ends.tolist(),
+        "entropy": _short(decision.entropy),
+        "leading": decision.leading.tolist(),
+        "probabilities": _short(decision.probabilities),
+        "of": decision.of,
+    }
+
+
+def _short(values: Floats) -> Any:
+    """Four significant digits, as nested lists: probabilities near 0 are told apart, and lines stay short."""
+    flat = [float(f"{value:.4g}") for value in values.reshape(-1).tolist()]
+    return np.array(flat).reshape(values.shape).tolist()

@@ -1,0 +1,293 @@
+"""Sampled folding: n equally spaced points a path."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foldmon.folding.data.pairs import Pairs
+from foldmon.folding.model.memory import is_out_of_memory
+from foldmon.folding.model.prober import Prober
+from foldmon.folding.results.decision import DecisionFolding, decision_folding
+from foldmon.folding.results.report import FoldingReport
+from foldmon.folding.results.statistics import Floats, Ints
+from foldmon.folding.symbols.activations import Reading
+from foldmon.folding.symbols.codes import Code, Scratch, hamming
+from foldmon.folding.symbols.units import UnitCounts
+
+# Codes that wait for their distances; 32 times smaller than the activations they came from.
+_CODES_BYTES = 2**20
+
+
+def measure_sampled(prober: Prober, pairs: Pairs, points: int) -> FoldingReport:
+    """Folding from ``points`` equally spaced points on each path.
+
+    Folding between the points is not seen: r1 and r2 are lower bounds of the path's own, and chi is
+    usually below the exact value.
+
+    Args:
+        prober: the model on the lines that join ``pairs``.
+        pairs: the ends.
+        points: n, at least 2.
+    """
+    began = time.perf_counter()
+    found = walk(prober, range(len(pairs)), points)
+    return report_of(prober, pairs, found, time.perf_counter() - began)
+
+
+def paths_at_once(paths: int, points: int, rows: int) -> int:
+    """Paths of the next pass, of so many that are left: as few passes as ``rows`` a pass allow, all alike.
+
+    Equal passes need the same memory, so that each finds what the last one freed.
+
+    Example:
+        >>> from foldmon.folding.sampled import paths_at_once
+        >>> paths_at_once(256, 33, rows=8192), paths_at_once(128, 33, rows=8192)
+        (128, 128)
+    """
+    most = max(1, rows // points)
+    return -(-paths // -(-paths // most))
+
+
+@dataclass
+class WalkedPaths:
+    """What a walk over some of the paths leaves; all statistics are computed from it.
+
+    Attributes:
+        r1, r2, r1_cumulative: shape (paths walked, L), see FoldingReport.
+        classes: shape (paths walked, n), predicted class at each point, None where there is none.
+        certainty: shape (paths walked, 2, CERTAINTY), see Prober.certainty.
+        counts: of single units.
+        evaluations: of the model.
+    """
+
+    r1: Ints
+    r2: Ints
+    r1_cumulative: Ints
+    classes: Ints | None
+    certainty: Floats
+    counts: UnitCounts
+    evaluations: int
+
+    @staticmethod
+    def joined(parts: Sequence[WalkedPaths]) -> WalkedPaths:
+        """The distances of all parts, in their order."""
+        first, *rest = parts
+        for other in rest:
+            first.counts.absorb(other.counts)
+        classes = [part.classes for part in parts if part.classes is not None]
+        return WalkedPaths(
+            np.concatenate([part.r1 for part in parts]),
+            np.concatenate([part.r2 for part in parts]),
+            np.concatenate([part.r1_cumulative for part in parts]),
+            np.concatenate(classes) if len(classes) == len(parts) else None,
+            np.concatenate([part.certainty for part in parts]),
+            first.counts,
+            sum(part.evaluations for part in parts),
+        )
+
+
+def walk(prober: Prober, rows: range, points: int) -> WalkedPaths:
+    """Walk the paths ``rows`` of the prober's lines, ``points`` equally spaced points each."""
+    walked = _Walk(prober, rows, points)
+    with prober.active():
+        walked.run()
+    own = slice(rows.start, rows.stop)
+    r1, r2, r1_cumulative = walked.distances.arrays()
+    return WalkedPaths(
+        r1[own],
+        r2[own],
+        r1_cumulative[own],
+        None if walked.classes is None else walked.classes[own],
+        prober.certainty[own].cpu().double().numpy(),
+        walked.counts,
+        prober.evaluations,
+    )
+
+
+def report_of(prober: Prober, pairs: Pairs, found: WalkedPaths, seconds: float) -> FoldingReport:
+    """The report of all paths of ``pairs``."""
+    return FoldingReport(
+        layers=prober.sites,
+        units=prober.units,
+        r1=found.r1,
+        r2=found.r2,
+        r1_cumulative=found.r1_cumulative,
+        method="sampled",
+        exact=False,
+        evaluations=found.evaluations,
+        seconds=seconds,
+        nonfinite=found.counts.nonfinite,
+        dead=found.counts.dead,
+        saturated=found.counts.saturated,
+        coverage=prober.coverage,
+        decision=_decision(found),
+        classes=pairs.classes,
+        class_names=pairs.class_names,
+        notes=found.counts.notes + tuple(prober.notes),
+    )
+
+
+def _decision(found: WalkedPaths) -> DecisionFolding | None:
+    if found.classes is None:
+        return None
+    return decision_folding(found.classes, certainty=found.certainty)
+
+
+class _Walk:
+    """Walks paths, a block of points at a time, and keeps distances only.
+
+    Of a block's codes only the paths' first and last ones outlive it, and only where a path needs more
+    than one block; distances are reduced as they come. So memory grows neither with the points nor with
+    the layers. Nothing long-lived is allocated during a pass either: it would settle in the gaps that
+    freed activations leave in the heap, and the next activation would need new memory.
+    """
+
+    def __init__(self, prober: Prober, rows: range, points: int) -> None:
+        self.prober = prober
+        self.rows, self.points = rows, points
+        device = prober.device
+        self.t = torch.linspace(0, 1, points, dtype=torch.float64).to(device)[:, None]
+        shape = (len(prober.sites), rows.stop)
+        self.distances = _Distances(*(torch.zeros(shape, dtype=torch.int64, device=device) for _ in "123"))
+        self.classes: Ints | None = np.zeros((rows.stop, points), dtype=np.int64)
+        self.scratch = Scratch(_CODES_BYTES)
+        self.counts = UnitCounts(prober.sites, prober.units, self.scratch)
+
+    def run(self) -> None:
+        """Walk block after block; a block that does not fit into memory is halved."""
+        low = self.rows.start
+        while low < self.rows.stop:
+            at_once = self.prober.rows_at_once
+            count = paths_at_once(self.rows.stop - low, self.points, at_once)
+            steps = min(self.points, at_once)
+            try:
+                self._walk_paths(slice(low, low + count), steps)
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or at_once == 1:
+                    raise
+                self.prober.rows_at_once = max(1, min(at_once, count * steps) // 2)
+                continue
+            low += count
+
+    def _walk_paths(self, rows: slice, steps: int) -> None:
+        """Walk the paths from start to end, ``steps`` points a forward pass."""
+        distances = self.distances.of(rows)
+        ends: _Ends | None = {} if steps < self.points else None
+        for begin in range(0, self.points, steps):
+            self._step(rows, begin, min(begin + steps, self.points), distances, ends)
+
+    def _step(self, rows: slice, begin: int, end: int, distances: _Distances, ends: _Ends | None) -> None:
+        count, steps = rows.stop - rows.start, end - begin
+        device = self.prober.device
+        paths = torch.arange(rows.start, rows.stop, device=device)[None]
+        joined = torch.zeros((steps, count), dtype=torch.int64, device=device)
+        block = _Block(distances, joined, ends, self.counts, self.scratch)
+        classes = self.prober.run(paths, self.t[begin:end], block.look)
+        block.reduce()
+        if classes is None:
+            self.classes = None
+        elif self.classes is not None:
+            self.classes[rows, begin:end] = classes.cpu().numpy().reshape(steps, count).T
+
+
+@dataclass
+class _Distances:
+    """WalkedPaths by site and path, shape (L, P), int64, on the model's device."""
+
+    r1: Tensor
+    r2: Tensor
+    r1_cumulative: Tensor
+
+    def of(self, rows: slice) -> _Distances:
+        """Those of some paths, as views, set to zero."""
+        return _Distances(*(part[:, rows].zero_() for part in (self.r1, self.r2, self.r1_cumulative)))
+
+    def arrays(self) -> tuple[Ints, Ints, Ints]:
+        """(r1, r2, r1_cumulative) of shape (P, L), with sites that a pass left out as flat as they are."""
+        r1, r2, cumulative = (part.cpu().numpy().T for part in (self.r1, self.r2, self.r1_cumulative))
+        return r1, r2, np.maximum.accumulate(cumulative, axis=1)
+
+
+_Ends = dict[int, tuple[Code, Code]]
+"""By site: code at the paths' starts and at the points where the last block ended."""
+
+
+@dataclass
+class _Block:
+    """One forward pass over ``count`` paths and ``steps`` neighbouring points of each, point after point.
+
+    So all paths of a point lie side by side, and what is joined over points is joined in long rows.
+
+    Attributes:
+        distances: of the block's paths, updated at each site.
+        joined: shape (steps, count), distance from the start in all sites so far.
+        ends: what the next block of the same paths needs, None where none follows.
+        counts: of single units.
+        scratch: holds the codes of some sites. Their distances are computed together: after a pass
+            through the model's own layers neither the interpreter nor a code is in a core's caches, and
+            a fifth of the time is spent on fetching them back.
+    """
+
+    distances: _Distances
+    joined: Tensor
+    ends: _Ends | None
+    counts: UnitCounts
+    scratch: Scratch
+    waiting: list[tuple[int, Code, bool]] = field(default_factory=list)
+
+    def look(self, place: int, reading: Reading) -> None:
+        """Reduce a site's values to codes at once, and codes to distances where no more have room."""
+        code = self.counts.read(place, reading)
+        self.waiting.append((place, code, reading.thresholds is not None))
+        if self.scratch.full or isinstance(code, Tensor) or reading.thresholds is None:
+            self.reduce()
+
+    def reduce(self) -> None:
+        """Reduce all codes so far to distances."""
+        for place, code, thresholded in self.waiting:
+            if thresholded:
+                self.counts.mark(place, code)
+            self._add(place, code)
+        self.waiting.clear()
+        self.scratch.free()
+
+    def _add(self, place: int, flat: Code) -> None:
+        code = flat.reshape(flat.shape[0], *self.joined.shape, flat.shape[-1])
+        start = code[:, 0] if self.ends is None else self._continue(place, code)
+        from_start = hamming(code, start[:, None])
+        self.joined += from_start
+        self.distances.r2[place] += hamming(code[:, 1:], code[:, :-1]).sum(0)
+        _raise_to(self.distances.r1[place], from_start.amax(0))
+        _raise_to(self.distances.r1_cumulative[place], self.joined.amax(0))
+
+    def _continue(self, place: int, code: Code) -> Code:
+        """Join on to the last block; returns the code at the paths' starts."""
+        assert self.ends is not None
+        if place not in self.ends:
+            self.ends[place] = (_copy(code[:, 0]), _copy(code[:, -1]))
+            return code[:, 0]
+        start, previous = self.ends[place]
+        self.distances.r2[place] += hamming(code[:, 0], previous)
+        _copy_into(previous, code[:, -1])
+        return start
+
+
+def _raise_to(maximum: Tensor, values: Tensor) -> None:
+    torch.maximum(maximum, values, out=maximum)
+
+
+def _copy_into(room: Code, code: Code) -> None:
+    if isinstance(room, Tensor):
+        room.copy_(torch.as_tensor(code))
+    else:
+        np.copyto(room, np.asarray(code))
+
+
+def _copy(code: Code) -> Code:
+    return code.clone() if isinstance(code, Tensor) else code.copy()

@@ -1,0 +1,1 @@
+"""Activation functions, their pieces, and the codes of inputs that follow."""

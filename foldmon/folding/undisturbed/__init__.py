@@ -1,0 +1,1 @@
+"""Run a model and leave it, and everything else of the user's, as it was."""

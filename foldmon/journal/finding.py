@@ -1,0 +1,59 @@
+"""Finding the journals under a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+JOURNAL = "journal.jsonl"
+SUBRUN = "foldmon"
+
+
+def find_journals(logdir: str | os.PathLike[str]) -> Iterator[tuple[str, Path]]:
+    """Run names, as TensorBoard has them, with their journals, in order of the names.
+
+    A run's name is the journal's folder seen from ``logdir``. Links are not followed, so that nothing
+    outside of ``logdir`` is ever read.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> root = pathlib.Path(tempfile.mkdtemp())
+        >>> (root / "a" / "foldmon").mkdir(parents=True)
+        >>> _ = (root / "a" / "foldmon" / "journal.jsonl").write_text("")
+        >>> [name for name, _ in find_journals(root)]
+        ['a/foldmon']
+    """
+    for folder, subfolders, files in os.walk(logdir):
+        subfolders.sort()
+        path = Path(folder) / JOURNAL
+        if JOURNAL in files and not path.is_symlink():
+            yield Path(folder).relative_to(logdir).as_posix(), path
+
+
+def label_of(name: str, logdir: str | os.PathLike[str]) -> str:
+    """What to call a run: its name without foldmon's own folder; the logdir's name where that leaves nothing.
+
+    Example:
+        >>> label_of("a/foldmon", "runs"), label_of("foldmon", "runs")
+        ('a', 'runs')
+    """
+    parts = [part for part in name.split("/") if part != "."]
+    if parts and parts[-1] == SUBRUN:
+        parts.pop()
+    return "/".join(parts) or Path(logdir).resolve().name
+
+
+def journal_of(path: str | os.PathLike[str]) -> Path:
+    """The journal that a path means: itself, or the one in the folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    given = Path(path)
+    for candidate in (given, given / "journal.jsonl", given / "foldmon" / "journal.jsonl"):
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"no journal at {given}: give a journal.jsonl, or the log_dir of a run that foldmon.watch follows"
+    )

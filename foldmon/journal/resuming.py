@@ -1,0 +1,34 @@
+"""The probes among a journal's records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from foldmon.journal.schema import Record
+
+
+def probes_of(records: Iterable[Record]) -> list[Record]:
+    """The probes, in order of their steps.
+
+    What a resumed training measured again stands for what it repeats. A record without a kind, such as
+    ``report.to_dict()``, counts as a probe.
+
+    Example:
+        >>> [probe["phi"] for probe in probes_of([
+        ...     {"kind": "probe", "step": 1, "phi": 0.1}, {"kind": "probe", "step": 2, "phi": 0.2},
+        ...     {"kind": "start"}, {"kind": "probe", "step": 2, "phi": 0.3}])]
+        [0.1, 0.3]
+    """
+    probes: list[Record] = []
+    for record in records:
+        if record.get("kind", "probe") != "probe":
+            continue
+        while probes and _step(record) <= _step(probes[-1]):
+            probes.pop()
+        probes.append(record)
+    return probes
+
+
+def _step(probe: Record) -> int:
+    step = probe.get("step")
+    return int(probe.get("seq", 0) if step is None else step)

@@ -1,0 +1,1 @@
+"""The monitor: steps come in, probes go out."""

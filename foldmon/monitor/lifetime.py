@@ -1,0 +1,88 @@
+"""How long a monitor lives: as long as its model, and no longer than the process."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from pathlib import Path
+
+from torch import nn
+
+from foldmon.monitor.monitor import Monitor
+
+logger = logging.getLogger("foldmon")
+
+# A monitor stays open as long as its model lives, also where the user keeps no reference to it.
+_monitors: weakref.WeakKeyDictionary[nn.Module, Monitor] = weakref.WeakKeyDictionary()
+_open: set[Monitor] = set()
+
+
+def make_room(model: nn.Module, journal: Path) -> None:
+    """Close the monitor that watches the model already.
+
+    Raises:
+        ValueError: a monitor of another model writes to this journal.
+    """
+    earlier = _monitors.get(model)
+    for other in _open:
+        same = Path(other.journal_path).absolute() == journal.absolute() != Path(os.devnull)
+        if same and other is not earlier and not other.closed:
+            raise ValueError(f"another monitor writes to {journal}; give each model a log_dir of its own")
+    if earlier is not None and not earlier.closed:
+        logger.warning("foldmon: the model was watched already; the earlier monitor is closed")
+        _close(earlier)
+
+
+def keep_open(model: nn.Module, monitor: Monitor) -> None:
+    """Keep the monitor until its model goes, or the process ends."""
+    _close_at_exit()
+    _monitors[model] = monitor
+    _open.difference_update([other for other in _open if other.closed])
+    _open.add(monitor)
+    weakref.finalize(model, _orphaned, weakref.ref(monitor)).atexit = False
+
+
+def open_monitors() -> list[Monitor]:
+    """Those that are not closed yet."""
+    return [monitor for monitor in _open if not monitor.closed]
+
+
+def _orphaned(reference: weakref.ref[Monitor]) -> None:
+    """The model is gone: deliver what is left, in a thread that the end of the process waits for."""
+    monitor = reference()
+    if monitor is not None and not monitor.closed:
+        threading.Thread(target=_close, args=(monitor,), name="foldmon-close").start()
+
+
+def _close(monitor: Monitor) -> None:
+    monitor.close()
+    _open.discard(monitor)
+
+
+_prepared = False
+
+
+def _close_at_exit() -> None:
+    global _prepared
+    if not _prepared:
+        _prepared = True
+        atexit.register(close_all)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_abandon_all)
+
+
+def close_all() -> None:
+    """Close every monitor of this process."""
+    for monitor in list(_open):
+        _close(monitor)
+
+
+def _abandon_all() -> None:
+    # Threads and locks of the parent mean nothing in a forked child (a DataLoader's worker, say).
+    for monitor in list(_open):
+        monitor.abandon()
+    _open.clear()
+    _monitors.clear()

@@ -1,0 +1,67 @@
+"""The summary table of a monitor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from foldmon.folding.results.coverage import Coverage
+from foldmon.folding.results.report import FoldingReport
+
+_NAME_WIDTH = 36
+
+
+def summary_table(
+    report: FoldingReport | None,
+    coverage: Coverage,
+    costs: Mapping[str, float],
+    steps: int,
+    journal_path: str,
+) -> str:
+    """The latest measurement, layer by layer, and what measuring cost."""
+    lines = ["no probe has ended yet" if report is None else report_table(report), ""]
+    lines.append(
+        f"{steps:,} steps; probes cost {costs['overhead']:.2%} of the time, "
+        f"{costs['skipped']:.0f} skipped because one was running"
+    )
+    lines += str(coverage).splitlines()
+    lines.append(f"journal: {journal_path}")
+    return "\n".join(lines)
+
+
+def report_table(report: FoldingReport) -> str:
+    """A measurement, layer by layer."""
+    return "\n".join([_headline(report), "", *_layers(report)])
+
+
+def _headline(report: FoldingReport) -> str:
+    text = (
+        f"{report}\n{report.nonzero_fraction:.0%} of the paths fold, "
+        f"median of those {report.phi_median_nonzero:.4f}, largest {report.phi_max:.4f}"
+    )
+    if report.decision is not None:
+        text += (
+            f"\ndecision: {report.decision.mean_changes:.2f} class changes a path, "
+            f"{report.decision.mean_elsewhere:.1%} of it in a third class"
+        )
+    return text
+
+
+def _layers(report: FoldingReport) -> list[str]:
+    head = f"{'layer':<{_NAME_WIDTH}} {'units':>9} {'folding':>8} {'to here':>8} {'dead':>6}"
+    rows = [head, "-" * len(head)]
+    folding, profile = report.chi.mean(0), report.profile
+    for place, name in enumerate(report.layers):
+        rows.append(
+            f"{_shortened(name):<{_NAME_WIDTH}} {report.units[place]:>9,} {folding[place]:>8.4f} "
+            f"{profile[place]:>8.4f} {_share(report.dead[place]):>6}"
+        )
+    return rows + [f"! {note}" for note in report.notes]
+
+
+def _share(value: float) -> str:
+    return "?" if math.isnan(value) else f"{value:.1%}"
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_WIDTH else "..." + name[3 - _NAME_WIDTH :]

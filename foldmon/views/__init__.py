@@ -1,0 +1,1 @@
+"""Looking at a run: the Folding tab, the report, the terminal, the notebook, figures."""

@@ -1,0 +1,88 @@
+"""A run as a notebook shows it: plain HTML and SVG, no script."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+from foldmon.journal.schema import Record
+from foldmon.views.plots import rows_of
+from foldmon.views.run.changed import most_changed
+from foldmon.views.run.rows import Row
+
+_WIDTH, _HEIGHT = 360, 72
+_COLOUR, _WARN = "#0077bb", "#c2570c"
+
+
+def history_html(records: Iterable[Record], *, limit: int = 12) -> str:
+    """phi over the steps and the layers that changed most, for ``_repr_html_``.
+
+    Args:
+        records: of a journal, or ``report.to_dict()`` of each report.
+        limit: number of layers at most.
+
+    Example:
+        >>> layer = {"layers": ["<relu>"], "folding": [0.1], "cumulative": [0.1]}
+        >>> page = history_html([{"step": 7, "phi": 0.25, "phi_interval": [0.2, 0.3], **layer}])
+        >>> "0.2500" in page, "&lt;relu&gt;" in page, "<script" in page
+        (True, True, False)
+    """
+    rows = rows_of(records)
+    if not rows:
+        return "<p>foldmon: no probe has ended yet.</p>"
+    last = rows[-1]
+    phi, low, high = (last.values[name] for name in ("phi", "lower", "upper"))
+    interval = "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
+    shown = "?" if phi is None else f"{phi:.4f}"
+    kind = "exact" if last.values["exact"] else "sampled"
+    warnings = "".join(
+        f'<div style="color:{_WARN}">▲ step {row.event["step"]:,}: '
+        f"{html.escape('; '.join(row.event['reasons']))}</div>"
+        for row in rows
+        if row.event is not None
+    )
+    return (
+        '<div style="font-variant-numeric:tabular-nums;line-height:1.4">'
+        f"<div>φ <b>{shown}</b>{interval} at step {last.step:,}, {kind}, {len(last.layers)} layers</div>"
+        f"{_chart(rows)}{warnings}{_layers(rows, limit)}</div>"
+    )
+
+
+def _chart(rows: list[Row]) -> str:
+    """phi as a line and its interval as a band."""
+    known = [row for row in rows if row.values["phi"] is not None]
+    if len(known) < 2:
+        return ""
+    begin, end = known[0].step, known[-1].step
+    top = max(float(row.values["upper"] or row.values["phi"]) for row in known) or 1.0
+
+    def points(name: str, among: list[Row]) -> str:
+        return " ".join(
+            f"{(row.step - begin) / (end - begin) * _WIDTH:.1f},"
+            f"{_HEIGHT - float(row.values[name]) / top * _HEIGHT:.1f}"
+            for row in among
+        )
+
+    band = [row for row in known if row.values["lower"] is not None and row.values["upper"] is not None]
+    area = f"{points('upper', band)} {points('lower', band[::-1])}"
+    return (
+        f'<svg width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'style="overflow:visible;margin:6px 0" aria-label="phi over steps {begin:,} to {end:,}">'
+        f'<polygon points="{area}" fill="{_COLOUR}" fill-opacity="0.18"/>'
+        f'<polyline points="{points("phi", known)}" fill="none" stroke="{_COLOUR}" stroke-width="1.5"/></svg>'
+    )
+
+
+def _layers(rows: list[Row], limit: int) -> str:
+    """Bars of the folding of the layers that changed most."""
+    layers = most_changed(rows, limit)
+    top = max((layer.now for layer in layers), default=0.0) or 1.0
+    lines = []
+    for name, value, _ in layers:
+        width = max(0.0, min(value / top, 1.0)) * 160
+        lines.append(
+            f'<tr><td style="text-align:left">{html.escape(name)}</td>'
+            f'<td style="text-align:left"><div style="width:{width:.0f}px;height:9px;background:{_COLOUR}">'
+            f"</div></td><td>{value:.4f}</td></tr>"
+        )
+    return f"<table>{''.join(lines)}</table>"

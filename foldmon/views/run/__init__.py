@@ -1,0 +1,1 @@
+"""A run as the views see it: read from its journal, kept small however long."""

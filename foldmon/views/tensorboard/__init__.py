@@ -1,0 +1,1 @@
+"""The Folding tab of TensorBoard. Its page is in ``views/static``."""

@@ -1,0 +1,164 @@
+"""``foldmon.watch``: the one line."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, ParamSpec
+
+from torch import nn
+from torch.optim import Optimizer
+
+from foldmon.config.options import Config, option_names
+from foldmon.config.sources import ConfigLike, is_disabled, resolved
+from foldmon.exporters.base import Exporter
+from foldmon.exporters.resolve import ExporterLike, resolve
+from foldmon.folding.data.pairs import Pairs, draw_pairs
+from foldmon.folding.model.prober import Forward
+from foldmon.folding.model.unwrap import require_module
+from foldmon.journal.writing import JSONLExporter
+from foldmon.monitor.inert import InertMonitor
+from foldmon.monitor.lifetime import keep_open, make_room
+from foldmon.monitor.monitor import Monitor
+from foldmon.sampling.subject import Subject
+from foldmon.sampling.team import Team, team_of
+from foldmon.warning.alarm import OnWarning
+
+logger = logging.getLogger("foldmon")
+
+_P = ParamSpec("_P")
+
+
+def _options_from_everywhere(function: Callable[_P, Monitor]) -> Callable[_P, Monitor]:
+    """Put the options that hold into ``config``: only here it is known which keywords were given."""
+
+    @functools.wraps(function)
+    def wrapper(*args: _P.args, **keywords: _P.kwargs) -> Monitor:
+        if is_disabled(os.environ):
+            return InertMonitor()
+        given: dict[str, Any] = {name: keywords[name] for name in option_names() if name in keywords}
+        if "exporters" in given:
+            given["exporters"] = _names(given["exporters"])
+        config = resolved(keywords.get("config"), os.environ, given)  # type: ignore[arg-type]
+        if config.disabled:
+            return InertMonitor()
+        keywords["config"] = config
+        return function(*args, **keywords)
+
+    return wrapper
+
+
+@_options_from_everywhere
+def watch(
+    model: nn.Module,
+    data: Any,
+    *,
+    optimizer: Optimizer | None = None,
+    every: int | None = None,
+    budget: float = 0.01,
+    pairs: int = 64,
+    points: int = 33,
+    method: Literal["auto", "sampled", "exact"] = "auto",
+    layers: str | Sequence[str] | None = None,
+    at: str | None = None,
+    forward: Forward | None = None,
+    exporters: Sequence[ExporterLike] | ExporterLike | None = None,
+    on_warning: OnWarning | None = None,
+    background: bool = True,
+    seed: int = 0,
+    log_dir: str | os.PathLike[str] | None = None,
+    config: ConfigLike | None = None,
+    step: int = 0,
+) -> Monitor:
+    """Measure the folding of every activation layer while ``model`` trains, and stream it live.
+
+    Training steps are counted by the optimizer that owns the model's parameters. At a due step the weights
+    are copied into a private copy of the model, and a background thread measures on it; the model itself
+    carries no hook, and training computes bit for bit what it computes without foldmon.
+
+    Args:
+        model: the model in training; compiled and DDP wrappers are looked through.
+        data: held-out data, never used for training: a ``DataLoader``, a ``Dataset``, inputs, or
+            ``(inputs, labels)``; inputs are a tensor or array, or a tuple or dict of them, batch first.
+            ``foldmon.Pairs`` are taken as they are.
+        optimizer: whose steps are counted; None finds it.
+        every: steps between probes; None adapts the interval to ``budget``.
+        budget: share of the training time that probes may cost.
+        pairs: number of held-out pairs.
+        points: points on the path between two inputs.
+        method: "sampled" or "exact", see :func:`foldmon.measure`; "auto" is the one that is cheapest in
+            time and looks at the same pairs and points at every probe, which is "sampled".
+        layers: names or shell patterns of the layers to measure; None for all.
+        at: path of the module whose output is interpolated instead of the inputs (token models find it).
+        forward: ``forward(model, inputs)``, for models that are called in a way of their own.
+        exporters: exporters, or the words "tensorboard", "mlflow", "console"; None means TensorBoard, a
+            console line now and then, and MLflow where a run is active. A journal is always kept.
+        on_warning: called in the training thread, between two steps, with each warning
+            (``.step .severity .reasons``) that the model seems to generalize worse.
+        background: False measures in the training thread, on the model itself.
+        seed: of the draw of the pairs.
+        log_dir: the run's folder; values go into its sub-folder ``foldmon``. None makes
+            ``runs/foldmon-<time>``.
+        config: a YAML file of these options (``foldmon config`` prints one), or a
+            :class:`foldmon.config.Config`. Environment variables (``FOLDMON_EVERY=100``) are stronger, and
+            keyword arguments stronger still; ``FOLDMON_DISABLED=1`` makes a monitor that does nothing.
+        step: number of the training step at which watching begins, for a resumed run.
+
+    Returns:
+        Monitor: close it at the end of training, or use it in a ``with`` block; at the end of the process
+        it closes itself.
+
+    Raises:
+        TypeError, ValueError: arguments, data or a model that cannot be watched; the message says what
+            to do.
+
+    Example:
+        >>> import tempfile, torch, foldmon
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 16), torch.nn.ReLU(),
+        ...     torch.nn.Linear(16, 3))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> held_out = torch.randn(60, 4), torch.arange(60) % 3
+        >>> with foldmon.watch(model, held_out, exporters=[], log_dir=tempfile.mkdtemp()) as monitor:
+        ...     for _ in range(20):
+        ...         loss = model(torch.randn(8, 4)).square().mean()
+        ...         optimizer.zero_grad(); loss.backward(); optimizer.step()
+        >>> monitor.steps, monitor.report.layers
+        (20, ('1', '3'))
+    """
+    assert isinstance(config, Config)
+    require_module(model)
+
+    def draw() -> Pairs:
+        return data if isinstance(data, Pairs) else draw_pairs(data, config.pairs, seed=config.seed)
+
+    team = team_of(model)
+    drawn = draw() if team is None else team.same_pairs(draw)
+    subject = Subject(model, drawn, config, forward, team)
+    asked = exporters if exporters is not None else config.exporters
+    journal, delivered = _destinations(asked, config.log_dir, team)
+    make_room(model, journal.path)
+    monitor = Monitor(model, subject, config, journal, delivered, optimizer, step, on_warning)
+    keep_open(model, monitor)
+    return monitor
+
+
+def _names(exporters: Any) -> Any:
+    """The exporters as the words that a configuration holds."""
+    if exporters is None or isinstance(exporters, str):
+        return exporters
+    several = exporters if isinstance(exporters, Sequence) else [exporters]
+    return [e if isinstance(e, str) else str(getattr(e, "name", type(e).__name__)) for e in several]
+
+
+def _destinations(
+    exporters: Sequence[ExporterLike] | ExporterLike | None, log_dir: str | None, team: Team | None
+) -> tuple[JSONLExporter, Sequence[Exporter]]:
+    if team is None:
+        return resolve(exporters, log_dir)
+    made: list[tuple[JSONLExporter, Sequence[Exporter]]] = []
+    # Of a team only the first process writes; the others learn where that went wrong.
+    team.from_first(lambda: made.append(resolve(exporters, log_dir)))
+    return made[0] if made else (JSONLExporter(os.devnull), [])

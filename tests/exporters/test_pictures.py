@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from foldmon.exporters.pictures import (
+    DEPTH_BY_TIME,
+    Pictures,
+    depth_by_time_png,
+    heat_map_png,
+)
+from tests.exporters.examples import probe
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def test_more_is_lighter_and_nan_is_grey():
+    shown = pixels(heat_map_png([[*np.linspace(0, 1, 32), np.nan]]))
+    cells = shown[0, :: shown.shape[1] // 33]
+    assert (np.diff(cells[:32] @ [0.2126, 0.7152, 0.0722]) > 0).all()
+    assert cells[32].tolist() == [150, 150, 150]
+
+
+def test_cells_are_whole_blocks_and_large_matrices_stay_as_they_are():
+    shown = pixels(heat_map_png(np.eye(3)))
+    assert shown.shape == (321, 321, 3)
+    assert (shown[:107, :107] == shown[0, 0]).all()
+    assert pixels(heat_map_png(np.zeros((1000, 2)))).shape[0] == 1000
+
+
+@pytest.mark.parametrize("values", [[], [1.0], np.zeros((0, 3))])
+def test_what_is_no_matrix_is_refused(values):
+    with pytest.raises(ValueError, match="shape"):
+        heat_map_png(values)
+
+
+def test_time_runs_right_and_depth_up():
+    shown = pixels(depth_by_time_png([[0.0, 1.0], [0.0]]))
+    top_left, top_right, bottom = shown[0, 0], shown[0, -1], shown[-1, 0]
+    assert top_left.sum() > bottom.sum()
+    assert top_right.tolist() == [150, 150, 150]
+
+
+def test_pictures_double_and_a_long_run_stays_bounded():
+    pictures = Pictures()
+    due = [step for step in range(3000) if pictures.of(probe(step))]
+    assert due == [2**power - 1 for power in range(12)]
+    assert len(pictures._profiles) <= 200
+
+
+def test_repeated_records_give_the_same_picture():
+    pictures = Pictures()
+    records = [probe(step, phi=0.01 * step) for step in range(10)]
+    first = [pictures.of(record) for record in records]
+    assert [pictures.of(record) for record in records] == first
+    assert DEPTH_BY_TIME in first[7]

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import math
+import struct
+import time
+
+import pytest
+import wandb
+from wandb.proto import wandb_internal_pb2
+
+import foldmon
+from foldmon.exporters.wandb import WandbExporter
+from foldmon.journal.following import read_journal
+from tests.training_loop import train
+
+
+def logged_rows(data: bytes):
+    """Every history row of an offline run's file: LevelDB's log format behind a header of 7 bytes."""
+    rows, parts, place = [], b"", 7
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = struct.unpack("<HB", data[place + 4 : place + 7])
+        parts += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # a whole record, or its last part
+            record = wandb_internal_pb2.Record.FromString(parts)
+            parts = b""
+            if record.WhichOneof("record_type") == "history":
+                items = record.history.item
+                rows.append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items})
+    return rows
+
+
+def offline_rows(folder):
+    """The rows of the one finished run; its file is completed shortly after the run's end."""
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    until = time.monotonic() + 30
+    while not (rows := logged_rows(path.read_bytes())) and time.monotonic() < until:
+        time.sleep(0.05)
+    return rows
+
+
+@pytest.fixture
+def offline_run(tmp_path):
+    run = wandb.init(mode="offline", dir=tmp_path, project="foldmon", settings=wandb.Settings(silent=True))
+    yield run
+    run.finish()
+
+
+def test_every_probe_is_in_the_offline_run_under_its_own_step(mlp, held_out, offline_run, tmp_path):
+    with foldmon.watch(mlp, held_out, every=5, background=False, exporters=["wandb"]) as monitor:
+        train(mlp, 10)
+        reports = list(monitor.history)
+    offline_run.finish()
+    rows = [row for row in offline_rows(tmp_path) if "folding/network" in row]
+    assert [row["foldmon/step"] for row in rows] == [0, 5, 10]
+    assert [row["folding/network"] for row in rows] == pytest.approx([report.phi for report in reports])
+    assert {"folding/layer/01.3", "folding_ci/network_lower", "foldmon/overhead"} <= set(rows[0])
+
+
+def test_records_offered_again_are_not_logged_twice(mlp, held_out, offline_run, tmp_path):
+    exporter = WandbExporter(offline_run)
+    with foldmon.watch(mlp, held_out, exporters=["jsonl"]) as monitor:
+        monitor.probe()
+    records = read_journal(monitor.journal_path)
+    exporter.write(records)
+    exporter.write(records)
+    probes = sum(record["kind"] == "probe" for record in records)
+    offline_run.finish()
+    assert len([row for row in offline_rows(tmp_path) if "folding/network" in row]) == probes > 0
+
+
+def test_a_warning_is_an_alert_and_in_the_summary(mlp, held_out, offline_run):
+    with foldmon.watch(mlp, held_out, exporters=["jsonl"]) as monitor:
+        monitor.probe()
+    record = read_journal(monitor.journal_path)[1]
+    event = {"step": 7, "severity": 2, "reasons": ["phi rises", "decisions fold"]}
+    WandbExporter(offline_run).write([record | {"warning": {"level": 2, "event": event}}])
+    assert offline_run.summary["foldmon/warning"] == "step 7, severity 2: phi rises; decisions fold"
+
+
+def test_without_a_run_it_says_what_to_do():
+    with pytest.raises(ValueError, match=r"call wandb.init\(\) first"):
+        WandbExporter()
+
+
+def test_nan_is_logged_as_nan(offline_run, mlp, held_out, tmp_path):
+    with foldmon.watch(mlp, held_out, exporters=["wandb"], every=1, background=False) as monitor:
+        monitor.log(val_loss=float("nan"))
+        train(mlp, 1)
+    offline_run.finish()
+    rows = [row for row in offline_rows(tmp_path) if "val_loss" in row]
+    assert len(rows) == 1
+    assert math.isnan(float(rows[0]["val_loss"]))

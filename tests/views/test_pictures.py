@@ -1,0 +1,64 @@
+import math
+import sys
+
+import pytest
+import torch
+
+import foldmon
+from foldmon.views.notebook import history_html
+from foldmon.views.plots import plot_comparison, plot_history
+from tests.views import journals
+
+
+def _curve(axes):
+    return [float(value) for value in axes.lines[0].get_ydata()]
+
+
+def test_the_figure_draws_the_journals_phi():
+    records = journals.training(15, 4, memorises=True)
+    figure = plot_history(records, title="noisy")
+    phi, decision, heat, profile = figure.axes[:4]
+    assert _curve(phi) == [record["phi"] for record in records[1:]]
+    assert _curve(decision) == [record["decision"]["changes"] for record in records[1:]]
+    assert [label.get_text() for label in heat.get_yticklabels()] == journals.layer_names(4)
+    assert [line.get_label().split(",")[0] for line in profile.lines] == [
+        "start", "best (least decision folding)", "latest"
+    ]  # fmt: skip
+
+
+def test_reports_of_a_measurement_can_be_drawn(mlp, held_out):
+    pairs = foldmon.draw_pairs(held_out, 8)
+    reports = [foldmon.measure(mlp, pairs) for _ in range(2)]
+    records = [report.to_dict() | {"step": step} for step, report in enumerate(reports)]
+    assert _curve(plot_history(records).axes[0]) == [report.phi for report in reports]
+    assert f"{reports[-1].phi:.4f}" in history_html(records)
+    assert torch.isfinite(torch.tensor(_curve(plot_history(records).axes[0]))).all()
+
+
+def test_a_gap_stays_a_gap():
+    records = journals.training(4, 2)
+    records[2] |= {"phi": math.nan, "phi_interval": [math.nan, math.nan]}
+    assert math.isnan(_curve(plot_history(records).axes[0])[1])
+    assert "<svg" in history_html(records)
+
+
+def test_several_runs_share_a_figure():
+    figure = plot_comparison({"a": journals.training(3, 2), "b": journals.training(3, 2, seed=1), "c": []})
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["a", "b"]
+
+
+def test_nothing_to_draw_says_so(monkeypatch):
+    with pytest.raises(ValueError, match="no probe"):
+        plot_history([journals.start()])
+    assert "no probe has ended yet" in history_html([])
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r'pip install "foldmon\[plot\]"'):
+        plot_history(journals.training(3, 2))
+
+
+def test_a_notebook_shows_few_layers_and_escapes_what_it_shows():
+    records = journals.training(3, 200, memorises=True)
+    records[-1]["warning"] = {"level": 1, "event": {"step": 9, "severity": 1, "reasons": ["<b>up</b>"]}}
+    page = history_html(records)
+    assert page.count("<tr>") == 12
+    assert "&lt;b&gt;up" in page
