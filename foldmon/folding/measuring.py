@@ -1,4 +1,4 @@
-"""Measuring folding: codes, hooks, pairs, paths, distances and the report. No threads, no exporters."""
+"""``foldmon.measure``: the folding of a model, by one of three methods."""
 
 from __future__ import annotations
 
@@ -9,25 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from foldmon.folding.data.pairs import Pairs, draw_pairs
+from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.model.unwrap import require_module, unwrap
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.sampled import measure_sampled
-from foldmon.folding.symbols.activations import SELECTED_INDEX, register_activation
 from foldmon.folding.undisturbed.buffers import kept_buffers
 from foldmon.folding.undisturbed.compiled import compiled_functions
 from foldmon.folding.undisturbed.random_state import preserved_random_state
-
-__all__ = [
-    "SELECTED_INDEX",
-    "FoldingReport",
-    "Pairs",
-    "draw_pairs",
-    "measure",
-    "measure_here",
-    "register_activation",
-]
 
 Method = Literal["sampled", "exact", "auto"]
 
@@ -96,75 +85,51 @@ def measure(
         (('1', '3'), (8, 2), 0.0)
     """
     require_module(model)
+    _check_options(method, points, chunk, max_evaluations, tolerance, dtype)
+    ends = pairs if isinstance(pairs, Pairs) else _as_pairs(pairs)
     with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
-        return measure_here(
-            model, pairs, method=method, points=points, layers=layers, at=at, forward=forward, chunk=chunk,
-            max_evaluations=max_evaluations, tolerance=tolerance, dtype=dtype,
-        )  # fmt: skip
+        if dtype is not None:
+            model = _copy_in(model, dtype)
+        prober = Prober(
+            model, ends, layers=layers, at=at, forward=forward, chunk=chunk, every_site=method != "sampled"
+        )
+        return measure_with(prober, method, points, max_evaluations, tolerance)
 
 
-def measure_here(
-    model: nn.Module,
-    pairs: Pairs | tuple[Any, Any],
-    *,
-    method: Method = "sampled",
-    points: int = 33,
-    layers: str | Iterable[str] | None = None,
-    at: str | None = None,
-    forward: Forward | None = None,
-    chunk: int | None = None,
+def measure_with(
+    prober: Prober,
+    method: Method,
+    points: int,
     max_evaluations: int | None = None,
     tolerance: float | None = None,
-    dtype: torch.dtype | None = None,
-    prober: Prober | None = None,
 ) -> FoldingReport:
-    """:func:`measure` for threads other than the user's: it touches no global random state.
+    """:func:`measure` on a prober at hand, in any thread: it touches no global random state."""
+    # Imported when asked for: a monitor samples, and importing foldmon is to cost next to nothing.
+    if method == "exact":
+        from foldmon.folding.exact.continuous import measure_exact
 
-    A ``prober`` that was made with the same arguments, or renewed, saves making one here.
-    """
+        return measure_exact(prober, max_evaluations)
+    if method == "auto":
+        from foldmon.folding.auto.search import measure_auto
+
+        return measure_auto(prober, points, max_evaluations, tolerance)
+    return measure_sampled(prober, points)
+
+
+def _check_options(
+    method: str,
+    points: int,
+    chunk: int | None,
+    max_evaluations: int | None,
+    tolerance: float | None,
+    dtype: torch.dtype | None,
+) -> None:
     if points < 2:
         raise ValueError(f"points must be at least 2 (both ends of a path), got {points}")
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1 input a forward pass, got {chunk}")
     if method not in ("sampled", "exact", "auto"):
         raise ValueError(f'method must be "sampled", "exact" or "auto", got {method!r}')
-    _check_precision(method, max_evaluations, tolerance, dtype)
-    ends = pairs if isinstance(pairs, Pairs) else _as_pairs(pairs)
-    if dtype is not None:
-        model = _copy_in(model, dtype)
-    # Breakpoints of layers that are not asked for count all the same.
-    read = layers if method == "sampled" else None
-    prober = prober or Prober(model, ends, layers=read, at=at, forward=forward, chunk=chunk)
-    while True:
-        report = _measured(prober, ends, method, points, layers, max_evaluations, tolerance)
-        if prober.settle():
-            return report
-
-
-def _measured(
-    prober: Prober,
-    ends: Pairs,
-    method: Method,
-    points: int,
-    layers: str | Iterable[str] | None,
-    max_evaluations: int | None,
-    tolerance: float | None,
-) -> FoldingReport:
-    # Imported when asked for: a monitor samples, and importing foldmon is to cost next to nothing.
-    if method == "exact":
-        from foldmon.folding.exact.continuous import measure_exact
-
-        return measure_exact(prober, ends, layers, max_evaluations)
-    if method == "auto":
-        from foldmon.folding.auto.search import measure_auto
-
-        return measure_auto(prober, ends, layers, points, max_evaluations, tolerance)
-    return measure_sampled(prober, ends, points)
-
-
-def _check_precision(
-    method: str, max_evaluations: int | None, tolerance: float | None, dtype: torch.dtype | None
-) -> None:
     if max_evaluations is not None and (method == "sampled" or max_evaluations < 2):
         raise ValueError(
             'max_evaluations bounds method="exact" and "auto" and must be at least 2; for method="sampled" '

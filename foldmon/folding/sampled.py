@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.model.memory import is_out_of_memory
 from foldmon.folding.model.prober import Prober
-from foldmon.folding.results.decision import DecisionFolding, decision_folding
+from foldmon.folding.model.reporting import report_of
+from foldmon.folding.results.decision import decision_folding
+from foldmon.folding.results.distances import Distances
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.statistics import Floats, Ints
 from foldmon.folding.symbols.activations import Reading
@@ -24,20 +24,24 @@ from foldmon.folding.symbols.units import UnitCounts
 _CODES_BYTES = 2**20
 
 
-def measure_sampled(prober: Prober, pairs: Pairs, points: int) -> FoldingReport:
+def measure_sampled(prober: Prober, points: int) -> FoldingReport:
     """Folding from ``points`` equally spaced points on each path.
 
     Folding between the points is not seen: r1 and r2 are lower bounds of the path's own, and chi is
     usually below the exact value.
 
     Args:
-        prober: the model on the lines that join ``pairs``.
-        pairs: the ends.
+        prober: the model on the paths.
         points: n, at least 2.
     """
-    began = time.perf_counter()
-    found = walk(prober, range(len(pairs)), points)
-    return report_of(prober, pairs, found, time.perf_counter() - began)
+    return prober.measure(lambda: sampled_report(prober, points))
+
+
+def sampled_report(prober: Prober, points: int, paths: int | None = None) -> FoldingReport:
+    """:func:`measure_sampled` within a measurement; of the first paths only where their number is given."""
+    count = len(prober.pairs) if paths is None else paths
+    walked = walk(prober, range(count), points)
+    return report_of_samples(prober, walked, None if paths is None else np.arange(count))
 
 
 def paths_at_once(paths: int, points: int, rows: int) -> int:
@@ -59,16 +63,14 @@ class WalkedPaths:
     """What a walk over some of the paths leaves; all statistics are computed from it.
 
     Attributes:
-        r1, r2, r1_cumulative: shape (paths walked, L), see FoldingReport.
+        distances: of the paths walked.
         classes: shape (paths walked, n), predicted class at each point, None where there is none.
         certainty: shape (paths walked, 2, CERTAINTY), see Prober.certainty.
         counts: of single units.
         evaluations: of the model.
     """
 
-    r1: Ints
-    r2: Ints
-    r1_cumulative: Ints
+    distances: Distances
     classes: Ints | None
     certainty: Floats
     counts: UnitCounts
@@ -76,15 +78,13 @@ class WalkedPaths:
 
     @staticmethod
     def joined(parts: Sequence[WalkedPaths]) -> WalkedPaths:
-        """The distances of all parts, in their order."""
+        """What all parts leave, in their order."""
         first, *rest = parts
         for other in rest:
             first.counts.absorb(other.counts)
         classes = [part.classes for part in parts if part.classes is not None]
         return WalkedPaths(
-            np.concatenate([part.r1 for part in parts]),
-            np.concatenate([part.r2 for part in parts]),
-            np.concatenate([part.r1_cumulative for part in parts]),
+            Distances.joined([part.distances for part in parts]),
             np.concatenate(classes) if len(classes) == len(parts) else None,
             np.concatenate([part.certainty for part in parts]),
             first.counts,
@@ -93,16 +93,12 @@ class WalkedPaths:
 
 
 def walk(prober: Prober, rows: range, points: int) -> WalkedPaths:
-    """Walk the paths ``rows`` of the prober's lines, ``points`` equally spaced points each."""
+    """Walk the paths ``rows``, ``points`` equally spaced points each, within a measurement."""
     walked = _Walk(prober, rows, points)
-    with prober.active():
-        walked.run()
+    walked.run()
     own = slice(rows.start, rows.stop)
-    r1, r2, r1_cumulative = walked.distances.arrays()
     return WalkedPaths(
-        r1[own],
-        r2[own],
-        r1_cumulative[own],
+        walked.distances.result().of(own),
         None if walked.classes is None else walked.classes[own],
         prober.certainty[own].cpu().double().numpy(),
         walked.counts,
@@ -110,33 +106,13 @@ def walk(prober: Prober, rows: range, points: int) -> WalkedPaths:
     )
 
 
-def report_of(prober: Prober, pairs: Pairs, found: WalkedPaths, seconds: float) -> FoldingReport:
-    """The report of all paths of ``pairs``."""
-    return FoldingReport(
-        layers=prober.sites,
-        units=prober.units,
-        r1=found.r1,
-        r2=found.r2,
-        r1_cumulative=found.r1_cumulative,
-        method="sampled",
-        exact=False,
-        evaluations=found.evaluations,
-        seconds=seconds,
-        nonfinite=found.counts.nonfinite,
-        dead=found.counts.dead,
-        saturated=found.counts.saturated,
-        coverage=prober.coverage,
-        decision=_decision(found),
-        classes=pairs.classes,
-        class_names=pairs.class_names,
-        notes=found.counts.notes + tuple(prober.notes),
-    )
-
-
-def _decision(found: WalkedPaths) -> DecisionFolding | None:
-    if found.classes is None:
-        return None
-    return decision_folding(found.classes, certainty=found.certainty)
+def report_of_samples(prober: Prober, walked: WalkedPaths, paths: Ints | None = None) -> FoldingReport:
+    """The report of walked paths, of all or of those whose places are given."""
+    decision = None
+    if walked.classes is not None:
+        decision = decision_folding(walked.classes, certainty=walked.certainty)
+    report = report_of(prober, walked.distances, walked.counts, decision, method="sampled", paths=paths)
+    return replace(report, evaluations=walked.evaluations)
 
 
 class _Walk:
@@ -154,7 +130,9 @@ class _Walk:
         device = prober.device
         self.t = torch.linspace(0, 1, points, dtype=torch.float64).to(device)[:, None]
         shape = (len(prober.sites), rows.stop)
-        self.distances = _Distances(*(torch.zeros(shape, dtype=torch.int64, device=device) for _ in "123"))
+        self.distances = _RunningDistances(
+            *(torch.zeros(shape, dtype=torch.int64, device=device) for _ in "123")
+        )
         self.classes: Ints | None = np.zeros((rows.stop, points), dtype=np.int64)
         self.scratch = Scratch(_CODES_BYTES)
         self.counts = UnitCounts(prober.sites, prober.units, self.scratch)
@@ -182,7 +160,9 @@ class _Walk:
         for begin in range(0, self.points, steps):
             self._step(rows, begin, min(begin + steps, self.points), distances, ends)
 
-    def _step(self, rows: slice, begin: int, end: int, distances: _Distances, ends: _Ends | None) -> None:
+    def _step(
+        self, rows: slice, begin: int, end: int, distances: _RunningDistances, ends: _Ends | None
+    ) -> None:
         count, steps = rows.stop - rows.start, end - begin
         device = self.prober.device
         paths = torch.arange(rows.start, rows.stop, device=device)[None]
@@ -197,21 +177,21 @@ class _Walk:
 
 
 @dataclass
-class _Distances:
-    """WalkedPaths by site and path, shape (L, P), int64, on the model's device."""
+class _RunningDistances:
+    """Distances so far by site and path, shape (L, P), int64, on the model's device."""
 
     r1: Tensor
     r2: Tensor
     r1_cumulative: Tensor
 
-    def of(self, rows: slice) -> _Distances:
+    def of(self, rows: slice) -> _RunningDistances:
         """Those of some paths, as views, set to zero."""
-        return _Distances(*(part[:, rows].zero_() for part in (self.r1, self.r2, self.r1_cumulative)))
+        return _RunningDistances(*(part[:, rows].zero_() for part in (self.r1, self.r2, self.r1_cumulative)))
 
-    def arrays(self) -> tuple[Ints, Ints, Ints]:
-        """(r1, r2, r1_cumulative) of shape (P, L), with sites that a pass left out as flat as they are."""
+    def result(self) -> Distances:
+        """By path and site, with sites that a pass left out as flat as they are."""
         r1, r2, cumulative = (part.cpu().numpy().T for part in (self.r1, self.r2, self.r1_cumulative))
-        return r1, r2, np.maximum.accumulate(cumulative, axis=1)
+        return Distances(r1, r2, np.maximum.accumulate(cumulative, axis=1))
 
 
 _Ends = dict[int, tuple[Code, Code]]
@@ -234,7 +214,7 @@ class _Block:
             a fifth of the time is spent on fetching them back.
     """
 
-    distances: _Distances
+    distances: _RunningDistances
     joined: Tensor
     ends: _Ends | None
     counts: UnitCounts

@@ -1,33 +1,26 @@
-"""The subject of a monitor: which module is measured, and on which weights."""
+"""The subject of a monitor: the model, and the way in which it is measured."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
-import torch
 from torch import nn
 
 from foldmon.config.options import Config
 from foldmon.folding.data.pairs import Pairs
-from foldmon.folding.measuring import measure_here
-from foldmon.folding.model.prober import Forward, ModelChangedError, Prober
+from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.model.unwrap import unwrap
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.undisturbed.buffers import kept_buffers
 from foldmon.folding.undisturbed.compiled import compiled_functions
-from foldmon.folding.undisturbed.random_state import (
-    drew,
-    preserved_random_state,
-    random_state,
-    seed_all,
-)
+from foldmon.folding.undisturbed.random_state import drew, preserved_random_state, random_state
+from foldmon.sampling.plan import Plan
 from foldmon.sampling.replica import CannotCopyError, Replica, size_in_bytes
+from foldmon.sampling.strategies import AsTeam, InPlace, OnCopy, Strategy
 from foldmon.sampling.team import Team, resharded
 
 logger = logging.getLogger("foldmon")
@@ -36,7 +29,7 @@ IN_PLACE = "the model is measured in the training thread, not beside it"
 
 
 class Subject:
-    """The watched model and, where it can have one, its private copy.
+    """The watched model, measured on a private copy where it can have one.
 
     Args:
         model: as the user trains it; held weakly.
@@ -47,8 +40,7 @@ class Subject:
             in its training thread; None where this one is alone.
 
     Attributes:
-        background: whether measuring may run beside training.
-        reason: why not, in words, where it was wished and cannot be.
+        reason: why the model is measured in place, in words, where a copy was wished and cannot be.
         coverage: what of the model is measured.
 
     Raises:
@@ -72,151 +64,83 @@ class Subject:
                 'probes that ranks share are sampled; pass method="sampled", and measure a checkpoint with '
                 'foldmon.measure(..., method="exact")'
             )
-        self._model = weakref.ref(unwrap(model))
-        self.pairs, self.config, self.forward = pairs, config, forward
-        self.team = team
+        inner = unwrap(model)
+        self._model = weakref.ref(inner)
+        self._plan = Plan(pairs, config, forward)
+        self.pairs, self.team = pairs, team
         self.reason: str | None = None
-        self._replica: Replica | None = None
-        self._prober: Prober | None = None
-        self._draws = False
-        self._copied: Any = None
-        if config.background and team is None:
-            self._try_replica()
-        self._look_over()
+        replica = self._copy(inner) if config.background and team is None else None
+        self.strategy: Strategy | None = self._look_over(inner, replica)
 
     @property
     def background(self) -> bool:
         """Whether a private copy is measured, so that another thread may do it."""
-        return self._replica is not None
+        return isinstance(self.strategy, OnCopy)
 
     def snapshot(self) -> None:
         """Take over the weights as they are now; in the training thread, while nothing measures."""
         model = self._model()
-        if self._replica is None or model is None:
+        if self.strategy is None or model is None or self.strategy.snapshot():
             return
-        if not self._replica.refresh():
-            logger.info("foldmon: the model has changed its structure; its copy is made anew")
-            self._try_replica()
-            if self.reason is not None:
-                logger.warning("foldmon: from now on %s: %s", IN_PLACE, self.reason)
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._copied.record()
+        logger.info("foldmon: the model has changed its structure; its copy is made anew")
+        replica = self._copy(model)
+        if replica is None:
+            logger.warning("foldmon: from now on %s: %s", IN_PLACE, self.reason)
+            self.strategy = InPlace(model, self._plan)
+        else:
+            self.strategy = OnCopy(replica, self._plan)
+            self.strategy.snapshot()
 
     def measure(self) -> FoldingReport:
         """Measure the copy (in any thread), or the model itself (in the training thread only)."""
-        if self._replica is not None:
-            with _side_stream(self._copied):
-                return self._measure(self._replica.module)
-        model = self._model()
-        if model is None:
-            raise RuntimeError("the watched model no longer exists")
-        with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
-            if self._draws:
-                # The same draws at every probe, so that probes compare.
-                seed_all(self.config.seed)
-            return self._measure(model)
+        if self.strategy is None:
+            raise RuntimeError("the monitor is closed")
+        return self.strategy.measure()
 
     def release(self) -> None:
         """Free the private copy; nothing is measured any more."""
-        self._replica = self._prober = None
+        self.strategy = None
 
-    def _measure(self, module: nn.Module) -> FoldingReport:
-        config = self.config
-        if self.team is not None:
-            return self.team.measure(
-                module,
-                self.pairs,
-                points=config.points,
-                layers=config.layers,
-                at=config.at,
-                forward=self.forward,
-            )
-        if self._replica is None or config.method == "exact":
-            return self._measure_with(module, None)
-        kept, self._prober = self._prober, None
-        if kept is not None and kept.model is module:
-            try:
-                kept.renew()
-                report = self._measure_with(module, kept)
-            except ModelChangedError:
-                logger.info("foldmon: the model runs in another way than before; its layers are found anew")
-            else:
-                self._keep(kept)
-                return report
-        prober = self._new_prober(module)
-        report = self._measure_with(module, prober)
-        self._keep(prober)
-        return report
-
-    def _keep(self, prober: Prober) -> None:
-        """Keep what is known of the copy's sites for the next probe; not after one that failed."""
-        prober.paths.forget()
-        self._prober = prober
-
-    def _measure_with(self, module: nn.Module, prober: Prober | None) -> FoldingReport:
-        config = self.config
-        return measure_here(
-            module,
-            self.pairs,
-            # The same points on the same pairs at every probe: only the weights differ between two values
-            # of a live curve, and no other method is cheaper in time.
-            method="sampled" if config.method == "auto" else config.method,
-            points=config.points,
-            layers=config.layers,
-            at=config.at,
-            forward=self.forward,
-            prober=prober,
-        )
-
-    def _try_replica(self) -> None:
-        self._replica = self._prober = None
-        model = self._model()
-        if model is None:
-            return
-        size = size_in_bytes(model)
-        if size > self.config.replica_limit:
+    def _copy(self, model: nn.Module) -> Replica | None:
+        """A private copy; None, with the reason, where there can be none."""
+        size, most = size_in_bytes(model), self._plan.config.replica_limit
+        if size > most:
             self.reason = (
-                f"its weights take {size / 2**30:.1f} GiB, above replica_limit "
-                f"({self.config.replica_limit / 2**30:.1f} GiB)"
+                f"its weights take {size / 2**30:.1f} GiB, above replica_limit ({most / 2**30:.1f} GiB)"
             )
-            return
+            return None
         try:
-            self._replica = Replica(model)
+            return Replica(model)
         except CannotCopyError as error:
             self.reason = f"it cannot be copied ({error})"
+            return None
 
-    def _look_over(self) -> None:
+    def _look_over(self, model: nn.Module, replica: Replica | None) -> Strategy:
         """Evaluate a few points in the user's thread: errors show at once, and random draws are noticed."""
-        module = self._replica.module if self._replica is not None else self._model()
-        assert module is not None
-        if self._replica is not None and _runs_compiled_functions(lambda: self._look_at(module)):
+        module = model if replica is None else replica.module
+        if replica is not None and _runs_compiled_functions(lambda: self._look_at(module)):
             # A sampler's thread cannot keep them from being compiled anew for every probe.
-            self.reason = "its forward pass calls functions under torch.compile"
-            self._replica = None
+            self.reason, replica = "its forward pass calls functions under torch.compile", None
         with preserved_random_state():
             before = random_state()
             with compiled_functions("force_eager"):
                 prober = self._look_at(module)
-            self._draws = drew(before)
-        if self._draws and self._replica is not None:
+            draws = drew(before)
+        if draws and replica is not None:
             # A sampler's thread must not draw from generators that training draws from.
-            self.reason = "its forward pass draws random numbers in eval mode"
-            self._replica = None
+            self.reason, replica = "its forward pass draws random numbers in eval mode", None
         self.coverage: Coverage = prober.coverage
-        if self._replica is not None:
-            self._keep(prober)  # the first probe need not find the layers again
-        if self._replica is not None and self._replica.stripped:
-            note = f"{self._replica.stripped} forward hooks of yours do not run on the private copy"
+        if replica is None:
+            plan, team = self._plan, self.team
+            return InPlace(model, plan, draws) if team is None else AsTeam(model, plan, team, draws)
+        if replica.stripped:
+            note = f"{replica.stripped} forward hooks of yours do not run on the private copy"
             self.coverage = self.coverage.with_notes(note)
+        return OnCopy(replica, self._plan, prober)
 
     def _look_at(self, module: nn.Module) -> Prober:
         with resharded(module), kept_buffers(module):
-            return self._new_prober(module)
-
-    def _new_prober(self, module: nn.Module) -> Prober:
-        config = self.config
-        return Prober(module, self.pairs, layers=config.layers, at=config.at, forward=self.forward)
+            return self._plan.prober(module)
 
 
 def _runs_compiled_functions(look: Callable[[], object]) -> bool:
@@ -228,16 +152,3 @@ def _runs_compiled_functions(look: Callable[[], object]) -> bool:
     except Exception as error:  # any other shows again when the model is looked over
         return "fail_on_recompile" in str(error)
     return False
-
-
-@contextmanager
-def _side_stream(copied: Any) -> Iterator[None]:
-    """On a GPU, measure on a stream of its own, after the copy of the weights has ended."""
-    if copied is None:
-        yield
-        return
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_event(copied)
-    with torch.cuda.stream(stream):
-        yield
-    stream.synchronize()

@@ -9,21 +9,21 @@ foldmon's own, so that training's collectives are not disturbed, and the first r
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.data.trees import map_tensors
-from foldmon.folding.model.prober import Forward, Prober
+from foldmon.folding.model.prober import Prober
 from foldmon.folding.model.unwrap import wrappers
 from foldmon.folding.results.report import FoldingReport
-from foldmon.folding.sampled import WalkedPaths, report_of, walk
+from foldmon.folding.sampled import WalkedPaths, report_of_samples, walk
+from foldmon.folding.undisturbed.buffers import exchanged_buffers
 
 T = TypeVar("T")
 
@@ -101,50 +101,33 @@ class Team:
 
         return self.from_first(drawn)
 
-    def measure(
-        self,
-        model: nn.Module,
-        pairs: Pairs,
-        *,
-        points: int,
-        layers: str | Iterable[str] | None,
-        at: str | None,
-        forward: Forward | None,
-    ) -> FoldingReport:
+    def measure(self, prober: Callable[[], Prober], model: nn.Module, points: int) -> FoldingReport:
         """Sampled folding as :func:`foldmon.measure` gives it, every rank walking its share of the paths.
+
+        Args:
+            prober: makes this rank's prober, which runs the model once or more.
+            model: that all ranks train.
+            points: n, points a path.
 
         Raises:
             TeamError: a rank does not answer within ``TIMEOUT``.
             RuntimeError: measuring failed on some rank; every rank raises.
         """
-        began = time.perf_counter()
         part: WalkedPaths | None = None
         failure: Exception | None = None
         try:
-            with resharded(model), self._buffers_of_first(model):
-                prober = Prober(model, pairs, layers=layers, at=at, forward=forward)
-                part = walk(prober, self._share(len(pairs)), points)
+            with resharded(model), exchanged_buffers(model, self._buffers_of_first):
+                own = prober()
+                with own.active():
+                    part = walk(own, self._share(len(own.pairs)), points)
         except Exception as error:
             failure = error
         parts = self._gather(part, failure)
-        return report_of(prober, pairs, WalkedPaths.joined(parts), time.perf_counter() - began)
+        return report_of_samples(own, WalkedPaths.joined(parts))
 
-    @contextmanager
-    def _buffers_of_first(self, model: nn.Module) -> Iterator[None]:
-        """Measure with the first rank's buffers: running statistics differ until they are synchronized.
-
-        Tensors are exchanged, not written to: a backward pass may still need the own ones.
-        """
-        places = [(m, name) for m in model.modules() for name, b in m._buffers.items() if b is not None]
-        own = [module._buffers[name] for module, name in places]
-        values = self.from_first(lambda: [b.cpu() for b in own if b is not None]) if places else []
-        try:
-            for (module, name), mine, value in zip(places, own, values, strict=True):
-                module._buffers[name] = value.to(mine.device) if mine is not None else None
-            yield
-        finally:
-            for (module, name), mine in zip(places, own, strict=True):
-                module._buffers[name] = mine
+    def _buffers_of_first(self, own: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Running statistics differ until they are synchronized."""
+        return self.from_first(lambda: [buffer.cpu() for buffer in own])
 
     def _share(self, paths: int) -> range:
         place, size = self.ranks.index(dist.get_rank()), len(self.ranks)

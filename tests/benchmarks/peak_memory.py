@@ -54,14 +54,14 @@ def child(case: str, kind: str) -> None:
     pairs = Pairs(*workload.pairs())
     prober = Prober(model, pairs)
     bare_pass(prober, 2, 2)  # warms up
-    measure_sampled(prober, pairs[:1], 2)
+    measure_sampled(prober, 2)
     ctypes.CDLL(None).malloc_trim(0)  # what the warm-up freed counts as free
     Path("/proc/self/clear_refs").write_text("5")  # starts VmHWM anew
     before = _resident("VmRSS")
     if kind == "bare":
         bare_pass(prober, workload.paths, workload.points)
     else:
-        measure_sampled(prober, pairs, workload.points)
+        measure_sampled(prober, workload.points)
     print(_resident("VmHWM") - before)
 
 

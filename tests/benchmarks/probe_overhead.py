@@ -51,7 +51,7 @@ def compare(workload: Workload, repeats: int) -> tuple[float, float, list[float]
         began = time.perf_counter()
         bare()
         middle = time.perf_counter()
-        measure_sampled(prober, pairs, workload.points)
+        measure_sampled(prober, workload.points)
         if repeat:  # the first round warms up
             times.append((middle - began, time.perf_counter() - middle))
     bare_times, probe_times = zip(*times, strict=True)

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 import foldmon
-from foldmon.folding.measuring import measure_here
+from foldmon.folding.measuring import measure_with
 from foldmon.folding.undisturbed.random_state import random_state
 from tests.training.tasks import CLASSES, SIDE, TASKS, Call, Task
 
@@ -149,9 +149,9 @@ def test_training_is_the_same_with_and_without_foldmon(name, optimizer, mode, ba
 def test_a_probe_that_drew_one_number_would_be_noticed(monkeypatch):
     def measure_and_draw(*args: Any, **kwargs: Any) -> foldmon.FoldingReport:
         torch.rand(1)
-        return measure_here(*args, **kwargs)
+        return measure_with(*args, **kwargs)
 
-    monkeypatch.setattr("foldmon.sampling.subject.measure_here", measure_and_draw)
+    monkeypatch.setattr("foldmon.sampling.plan.measure_with", measure_and_draw)
     disturbed = run("cnn", "adam", "plain", {"background": True})
     assert "['random']['torch']" in differences(without_foldmon("cnn", "adam", "plain"), disturbed)
 

@@ -333,7 +333,7 @@ def test_a_model_above_the_limit_is_measured_in_place_and_says_so(mlp, held_out,
     assert "above replica_limit" in caplog.text
     train(mlp, 6)
     assert [report.step for report in monitor.history] == [0, 2, 4, 6]
-    assert monitor._subject._replica is None
+    assert not monitor._subject.background
 
 
 def test_a_model_that_grows_above_the_limit_is_measured_in_place_from_then_on(mlp, held_out, caplog):

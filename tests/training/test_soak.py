@@ -32,7 +32,7 @@ def test_watching_again_and_again_keeps_nothing(mlp, held_out):
     copies = []
     for _ in range(5):
         monitor = foldmon.watch(mlp, held_out, every=1000, exporters=[])
-        copies.append(weakref.ref(monitor._subject._replica.module))
+        copies.append(weakref.ref(monitor._subject.strategy.replica.module))
         monitor.close()
     del monitor
     gc.collect()

@@ -10,15 +10,14 @@ shows in the spread over paths.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from foldmon.folding.exact.trace import NotTraceable
 from foldmon.folding.model.prober import Prober
-from foldmon.folding.results.statistics import Floats, Ints, folding
+from foldmon.folding.results.distances import Distances
+from foldmon.folding.results.statistics import Floats, Ints, UnitNumbers
 from foldmon.folding.symbols.activations import Reading
 from foldmon.folding.symbols.codes import Code, hamming
 from foldmon.folding.symbols.units import UnitCounts
@@ -29,58 +28,37 @@ FEWEST_POINTS = 5
 _STILL_MISSED_CURVED, _STILL_MISSED_STRAIGHT = 1 / 3, 0.8
 
 
-@dataclass(frozen=True)
-class Spans:
-    """Shapes (P, L): largest distance from the start, distance walked, r1 of the units joined up to l."""
+def beyond(fine: Distances, coarse: Distances, still_missed: float) -> Distances:
+    """Distances extrapolated from those at every other point, within what distances can be."""
 
-    r1: Floats
-    r2: Floats
-    r1_cumulative: Floats
+    def extrapolated(at_all: UnitNumbers, at_others: UnitNumbers) -> Floats:
+        return np.asarray(at_all + still_missed * (at_all - at_others), np.float64)
 
-    @property
-    def chi(self) -> Floats:
-        """Shape (P,), network folding."""
-        return folding(self.r1_cumulative[:, -1], self.r2.sum(1))
-
-    def of(self, paths: Ints) -> Spans:
-        """Those of some paths, in that order."""
-        return Spans(self.r1[paths], self.r2[paths], self.r1_cumulative[paths])
-
-    def put(self, paths: Ints, spans: Spans) -> None:
-        """Take over those of some paths."""
-        self.r1[paths], self.r2[paths] = spans.r1, spans.r2
-        self.r1_cumulative[paths] = spans.r1_cumulative
-
-    def beyond(self, coarse: Spans, still_missed: float) -> Spans:
-        """Extrapolated from those at every other point, within what distances can be."""
-        r1, r2, cumulative = (
-            fine + still_missed * (fine - rough)
-            for fine, rough in (
-                (self.r1, coarse.r1), (self.r2, coarse.r2), (self.r1_cumulative, coarse.r1_cumulative)
-            )
-        )  # fmt: skip
-        return Spans(np.clip(r1, 0, r2), r2, np.clip(cumulative, 0, r2.cumsum(1)))
+    r2 = extrapolated(fine.r2, coarse.r2)
+    r1 = extrapolated(fine.r1, coarse.r1)
+    cumulative = extrapolated(fine.r1_cumulative, coarse.r1_cumulative)
+    return Distances(np.clip(r1, 0, r2), r2, np.clip(cumulative, 0, r2.cumsum(1)))
 
 
 class ExtrapolatedSamples:
     """Walks paths at 2**k + 1 equally spaced points each, and extrapolates.
 
     Args:
-        prober: the model, with the sites to measure chosen.
-        paths: P.
+        prober: the model on the paths, reading the sites to measure.
         curved: whether some part of the model is not linear in pieces.
 
     Attributes:
         points: of the paths to walk next, 5 to begin with.
-        spans: of all paths, extrapolated; NaN where a path was not walked.
+        distances: of all paths, extrapolated; NaN where a path was not walked.
         counts: of single units.
         classes: predicted classes, as (paths, t, class); None without classes.
     """
 
-    def __init__(self, prober: Prober, paths: int, *, curved: bool) -> None:
+    def __init__(self, prober: Prober, *, curved: bool) -> None:
+        paths = len(prober.pairs)
         self.prober, self.points = prober, FEWEST_POINTS
         self.still_missed = _STILL_MISSED_CURVED if curved else _STILL_MISSED_STRAIGHT
-        self.spans = Spans(*(np.full((paths, len(prober.sites)), np.nan) for _ in range(3)))
+        self.distances = Distances(*(np.full((paths, len(prober.sites)), np.nan) for _ in range(3)))
         self.counts = UnitCounts(prober.sites, prober.units)
         self.classes: list[tuple[Ints, Floats, Ints]] | None = []
         self._moved: Floats = np.full(paths, np.nan)
@@ -93,7 +71,7 @@ class ExtrapolatedSamples:
 
     def chi(self, paths: Ints) -> Floats:
         """Network folding of walked paths, extrapolated."""
-        return self.spans.of(paths).chi
+        return self.distances.of(paths).chi_network
 
     def moved(self, paths: Ints) -> float:
         """By how much the last doubling of points moved phi of these paths."""
@@ -122,9 +100,10 @@ class ExtrapolatedSamples:
         return paths
 
     def _read(self, paths: Ints, codes: list[Code]) -> None:
-        fine, coarse = _spans(codes, 1), _spans(codes, 2)
-        self.spans.put(paths, fine.beyond(coarse, self.still_missed))
-        self._moved[paths] = fine.chi - coarse.chi
+        fine, coarse = _distances(codes, 1), _distances(codes, 2)
+        found, own = beyond(fine, coarse, self.still_missed), self.distances
+        own.r1[paths], own.r2[paths], own.r1_cumulative[paths] = found.r1, found.r2, found.r1_cumulative
+        self._moved[paths] = fine.chi_network - coarse.chi_network
 
     def _codes(self, paths: Ints, at: Floats) -> list[Code]:
         """Of each site the codes of all paths at the positions, shape (planes, paths, positions, words)."""
@@ -168,7 +147,7 @@ def _interleaved(old: Code, new: Code) -> Code:
     return both[:, :, order]
 
 
-def _spans(codes: list[Code], stride: int) -> Spans:
+def _distances(codes: list[Code], stride: int) -> Distances:
     """Distances at every ``stride``-th point."""
     r1, r2, cumulative = [], [], []
     joined = torch.zeros(1)
@@ -179,4 +158,4 @@ def _spans(codes: list[Code], stride: int) -> Spans:
         r1.append(away.amax(1))
         r2.append(torch.as_tensor(hamming(grid[:, :, 1:], grid[:, :, :-1])).sum(1))
         cumulative.append(joined.amax(1))
-    return Spans(*(torch.stack(c, dim=1).double().cpu().numpy() for c in (r1, r2, cumulative)))
+    return Distances(*(torch.stack(c, dim=1).double().cpu().numpy() for c in (r1, r2, cumulative)))

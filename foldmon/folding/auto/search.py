@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,21 +10,19 @@ import numpy as np
 import torch
 
 from foldmon.folding.auto.extrapolation import FEWEST_POINTS, ExtrapolatedSamples
-from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.exact import continuous
-from foldmon.folding.exact.events import Events, distances
 from foldmon.folding.exact.exact_walk import CurvedPath, ExactWalk
 from foldmon.folding.exact.linearity import Linearity
 from foldmon.folding.exact.trace import Trace
 from foldmon.folding.model.prober import Prober
+from foldmon.folding.model.reporting import report_of
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.statistics import (
     Floats,
     Ints,
     bootstrap_interval,
-    folding,
 )
-from foldmon.folding.sampled import measure_sampled
+from foldmon.folding.sampled import sampled_report
 
 DEFAULT_TOLERANCE = 0.01
 BLOCK = 32
@@ -42,12 +38,7 @@ _LARGEST_ROW = 8 * 2**20  # bytes
 
 
 def measure_auto(
-    prober: Prober,
-    pairs: Pairs,
-    layers: str | Iterable[str] | None,
-    points: int,
-    max_evaluations: int | None = None,
-    tolerance: float | None = None,
+    prober: Prober, points: int, max_evaluations: int | None = None, tolerance: float | None = None
 ) -> FoldingReport:
     """Folding of as many pairs as it takes, at as many points as it takes.
 
@@ -63,22 +54,25 @@ def measure_auto(
     at ``points`` instead.
 
     Args:
-        prober: the model on the lines that join ``pairs``, with all its sites.
-        pairs: the ends.
-        layers: names or patterns of the layers to report, None for all.
+        prober: the model on the paths, reading every site.
         points: points a path where only samples are possible.
         max_evaluations: budget, what sampling all pairs at ``points`` costs if None.
         tolerance: width of phi's 95% interval that is narrow enough, 0.01 if None.
     """
-    search = _Search(prober, pairs, layers, max_evaluations or len(pairs) * points)
+    return prober.measure(lambda: _auto_report(prober, points, max_evaluations, tolerance))
+
+
+def _auto_report(
+    prober: Prober, points: int, max_evaluations: int | None, tolerance: float | None
+) -> FoldingReport:
+    search = _Search(prober, max_evaluations or len(prober.pairs) * points)
     try:
         search.check()
-        with prober.active():
-            return search.run(DEFAULT_TOLERANCE if tolerance is None else tolerance)
+        return search.run(DEFAULT_TOLERANCE if tolerance is None else tolerance)
     except Exception as error:
         # Whatever kept the walk from its end, samples need far less of the model.
         left = search.left if max_evaluations else search.budget
-        return _sampled(prober, pairs, layers, points, left, str(error))
+        return _sampled(prober, points, left, str(error))
 
 
 class _CannotWalk(Exception):
@@ -102,8 +96,8 @@ class _Method(Protocol):
 class _Exact:
     """Exact paths, of which the first have been walked."""
 
-    def __init__(self, walk: ExactWalk, tried: Ints, chosen: Ints, pairs: int, budget: int) -> None:
-        self.walk, self.tried, self.chosen, self.pairs = walk, tried, chosen, pairs
+    def __init__(self, walk: ExactWalk, tried: Ints, budget: int) -> None:
+        self.walk, self.tried = walk, tried
         self._walked = len(tried)
         walk.max_evaluations = budget
 
@@ -117,20 +111,15 @@ class _Exact:
         return np.array([path for path in paths.tolist() if path not in self.walk.unfinished], np.int64)
 
     def chi(self, paths: Ints) -> Floats:
-        sites = len(self.walk.trace.prober.sites)
-        events = Events.joined(self.walk.parts).among(paths, self.chosen, self.pairs, sites)
-        found = distances(events, len(paths), len(self.chosen), tie=4 * self.walk.quantum)
-        return folding(found.r1_cumulative[:, -1], found.r2.sum(1))
+        return continuous.distances_of(self.walk, paths).chi_network
 
 
 class _Search:
     """Adds pairs until one of the limits is reached."""
 
-    def __init__(self, prober: Prober, pairs: Pairs, layers: str | Iterable[str] | None, budget: int) -> None:
-        self.began = time.perf_counter()
-        self.prober, self.pairs, self.budget, self.layers = prober, pairs, budget, layers
-        self.chosen = continuous.chosen_sites(prober, layers)
-        self.order: Ints = np.random.default_rng(0).permutation(len(pairs))
+    def __init__(self, prober: Prober, budget: int) -> None:
+        self.prober, self.pairs, self.budget = prober, prober.pairs, budget
+        self.order: Ints = np.random.default_rng(0).permutation(len(self.pairs))
 
     @property
     def left(self) -> int:
@@ -149,24 +138,17 @@ class _Search:
 
     def run(self, tolerance: float) -> FoldingReport:
         """Walk block after block."""
-        trace = Trace(self.prober, len(self.pairs), depth=int(self.chosen[-1]))
+        trace = Trace(self.prober)
         exact = self._exact(trace)
         if exact is not None:
             used, reason = self._add_pairs(exact, exact.tried, tolerance)
-            rows = np.sort(used)
-            report = continuous.report_of(exact.walk, self.pairs, rows, self.chosen, "auto", self._seconds)
+            report = continuous.report_of_events(exact.walk, np.sort(used), "auto")
         else:
-            self.prober.choose(self.layers)
-            samples = ExtrapolatedSamples(
-                self.prober, len(self.pairs), curved=trace.linearity == Linearity.CURVED
-            )
+            self.prober.narrow()
+            samples = ExtrapolatedSamples(self.prober, curved=trace.linearity == Linearity.CURVED)
             used, reason = self._add_pairs(samples, self._pilot(samples, tolerance), tolerance)
-            report = _report_of(samples, self.pairs, np.sort(used), self._seconds)
+            report = _report_of(samples, np.sort(used))
         return replace(report, notes=(*report.notes, f"{len(used)} of {len(self.pairs)} pairs: {reason}"))
-
-    @property
-    def _seconds(self) -> float:
-        return time.perf_counter() - self.began
 
     def _exact(self, trace: Trace) -> _Exact | None:
         """The exact walk of the first paths, None where exact paths are too dear."""
@@ -181,7 +163,7 @@ class _Search:
             return None
         if walk.unfinished:
             return None
-        return _Exact(walk, trial, self.chosen, len(self.pairs), self.budget)
+        return _Exact(walk, trial, self.budget)
 
     def _may_afford(self, trace: Trace, trial: Ints, a_path: int) -> bool:
         """Whether the codes of the ends alone do not tell that exact paths are too dear.
@@ -266,30 +248,19 @@ def next_block(used: int, width: float, tolerance: float) -> int:
     return max(BLOCK, int(0.75 * used * ((width / tolerance) ** 2 - 1)))
 
 
-def _report_of(samples: ExtrapolatedSamples, pairs: Pairs, paths: Ints, seconds: float) -> FoldingReport:
-    prober, counts, spans = samples.prober, samples.counts, samples.spans
+def _report_of(samples: ExtrapolatedSamples, paths: Ints) -> FoldingReport:
     note = (
         f"r1 and r2 are extrapolated from {samples.points} points a path; "
         f"the last doubling of points moved phi by {samples.moved(paths):.2g}"
     )
-    return FoldingReport(
-        layers=prober.sites,
-        units=prober.units,
-        r1=spans.r1[paths],
-        r2=spans.r2[paths],
-        r1_cumulative=spans.r1_cumulative[paths],
+    return report_of(
+        samples.prober,
+        samples.distances.of(paths),
+        samples.counts,
+        continuous.decision_of(samples.classes, samples.prober, paths),
         method="auto",
-        exact=False,
-        evaluations=prober.evaluations,
-        seconds=seconds,
-        nonfinite=counts.nonfinite,
-        dead=counts.dead,
-        saturated=counts.saturated,
-        coverage=prober.coverage,
-        decision=continuous.decision_of(samples.classes, prober, paths, len(pairs)),
-        classes=None if pairs.classes is None else pairs.classes[paths],
-        class_names=pairs.class_names,
-        notes=(*counts.notes, *prober.notes, note),
+        paths=paths,
+        notes=(note,),
     )
 
 
@@ -297,13 +268,10 @@ def _spent(budget: int) -> str:
     return f"max_evaluations={budget:,} are spent"
 
 
-def _sampled(
-    prober: Prober, pairs: Pairs, layers: str | Iterable[str] | None, points: int, left: int, why: str
-) -> FoldingReport:
+def _sampled(prober: Prober, points: int, left: int, why: str) -> FoldingReport:
     """Equally spaced points, on as many pairs (one at least) as the budget affords."""
-    count = min(len(pairs), max(1, left // points))
-    prober.choose(layers)
-    points = max(2, min(points, left))
-    report = replace(measure_sampled(prober, pairs[:count], points), method="auto")
-    note = f"{count} of {len(pairs)} pairs, sampled at equally spaced points: {why}"
+    count = min(len(prober.pairs), max(1, left // points))
+    prober.narrow()
+    report = replace(sampled_report(prober, max(2, min(points, left)), count), method="auto")
+    note = f"{count} of {len(prober.pairs)} pairs, sampled at equally spaced points: {why}"
     return replace(report, notes=(*report.notes, note))

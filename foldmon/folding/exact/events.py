@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from foldmon.folding.results.distances import Distances
 from foldmon.folding.results.statistics import Floats, Ints
 
 
@@ -60,15 +61,6 @@ class Events:
 
 
 _COLUMNS = (("path", np.int64), ("t", np.float64), ("site", np.int64), ("unit", np.int64), ("step", np.int64))
-
-
-@dataclass(frozen=True)
-class Distances:
-    """Shapes (P, L): largest distance from the start, distance walked, r1 of the units joined up to l."""
-
-    r1: Ints
-    r2: Ints
-    r1_cumulative: Ints
 
 
 def distances(events: Events, paths: int, sites: int, tie: float = 0.0) -> Distances:

@@ -62,11 +62,10 @@ class Trace:
     """Evaluates points of the paths and keeps all stages' values of those that are still needed.
 
     Args:
-        prober: with all sites chosen.
-        paths: P.
-        depth: index of the last site that is measured; parts of the model behind it bend nothing.
+        prober: reading every site.
 
     Attributes:
+        depth: index of the last site that is asked for; parts of the model behind it bend nothing.
         stages: in order of execution, known after the first evaluation.
         linearity: what the model up to the last measured site makes of a line, as far as seen.
         curved: the parts of the model for which it is not linear.
@@ -74,10 +73,9 @@ class Trace:
         classes: predicted classes of all evaluated points, as (paths, t, class); None without classes.
     """
 
-    def __init__(self, prober: Prober, paths: int, depth: int) -> None:
-        self.prober, self.depth = prober, depth
+    def __init__(self, prober: Prober) -> None:
+        self.prober, self.depth = prober, int(prober.asked[-1])
         self.counts = UnitCounts(prober.sites, prober.units)
-        self._paths = paths
         self._steepest: dict[int, Floats] = {}
         self.stages: list[Stage] = []
         self.linearity = Linearity.LINEAR
@@ -207,7 +205,7 @@ class Trace:
     def _noise(self, place: int, path: Ints, a: Tensor, b: Tensor, width: Floats, quantum: float) -> Tensor:
         """What rounding of t and of the values may change of a segment's values; shape (S, 1)."""
         slope = ((b - a).abs().amax(1).double().cpu().numpy()) / width
-        steepest = self._steepest.setdefault(place, np.zeros(self._paths))
+        steepest = self._steepest.setdefault(place, np.zeros(len(self.prober.pairs)))
         np.maximum.at(steepest, path, np.nan_to_num(slope))
         scale = torch.maximum(a.abs().amax(1), b.abs().amax(1))
         moved = torch.from_numpy(4 * quantum * steepest[path]).to(a.device, a.dtype)

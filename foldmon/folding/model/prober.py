@@ -1,15 +1,17 @@
-"""The prober: evaluates a model at points of the lines and shows every site's pre-activations.
+"""The prober: evaluates a model at points of the paths and shows every site's pre-activations.
 
 All measuring methods share it: they choose the rows (path, t) and decide what to do with the readings.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -39,6 +41,8 @@ from foldmon.folding.results.decision import CERTAINTY, certainty, class_logits
 from foldmon.folding.symbols.activations import Reading
 from foldmon.folding.undisturbed.flags import eager_eval
 
+T = TypeVar("T")
+
 Forward = Callable[[nn.Module, Any], Any]
 Look = Callable[[int, Reading], None]
 """Receives a site's index and its reading, values of shape (R, ...), during the pass."""
@@ -52,26 +56,33 @@ class ModelChangedError(RuntimeError):
 
 
 class Prober:
-    """A model and lines, ready to be evaluated at any rows.
+    """A model and the paths between pairs, ready to be evaluated at any rows.
+
+    A measurement is a ``with prober.active():`` block, or a call of :meth:`measure`; :meth:`run` is called
+    within one. The next one begins anew, on the weights of its time and what is known of the model.
 
     Args:
         model: any module; wrappers (compiled, DDP) are looked through. It is left as it was found.
-        pairs: ends of the lines.
-        layers: names or patterns of the sites to read, None for all.
+        pairs: ends of the paths.
+        layers: names or patterns of the sites that are asked for, None for all.
+        every_site: read all sites, not those alone that are asked for: breakpoints of the others count too.
         at: module whose output is interpolated instead of the inputs.
         forward: calls the model, ``forward(model, inputs)``, where ``model(inputs)`` (a dict by keyword,
             a tuple by position) would not do.
 
     Attributes:
-        sites: names of the chosen sites, in order of execution.
+        pairs: as given.
+        sites: names of the sites that are read, in order of execution.
         units: number of units of each.
+        asked: places among ``sites`` of those that ``layers`` asks for, ascending.
         axes: where each site's values hold the rows, as :func:`batch_first` takes it, for all sites.
         sorted: sites whose rows a sort of the model's moves; they are put back.
         coverage: Coverage of the whole model.
         rows_at_once: rows of one pass that keep the largest activation near the memory target.
-        evaluations: model evaluations (rows) so far.
-        irregular: chosen sites that some pass did not run as the others did, with what was otherwise: they
-            are measured in part until :meth:`settle` leaves them out.
+        evaluations: model evaluations (rows) in this measurement.
+        began: when it began, on the clock of ``time.perf_counter``.
+        irregular: sites that some pass did not run as the others did, with what was otherwise: they are
+            measured in part until :meth:`measure` leaves them out.
         certainty: shape (P, 2, CERTAINTY), as ``results.decision.certainty`` gives it, of the model at the
             start and the end of each path, NaN where they were not evaluated yet.
 
@@ -90,9 +101,10 @@ class Prober:
         at: str | None = None,
         forward: Forward | None = None,
         chunk: int | None = None,
+        every_site: bool = False,
     ) -> None:
         require_module(model)
-        self.model = unwrap(model)
+        self.model, self.pairs = unwrap(model), pairs
         self.forward = forward or call
         self.device = device_of(self.model)
         if self.device.type == "meta":
@@ -112,26 +124,16 @@ class Prober:
         self._signature: tuple[Any, ...] | None = None
         if self.device.type == "cpu":
             keep_freed_memory()
-        self._begin()
+        self._active = False
         self._found = self._scout(may_ask=forward is None)
         self.notes |= dict.fromkeys(self._found.notes)
         self._scouted_notes = dict(self.notes)
         self.axes, self.sorted = self._found.axes, self._found.sorted
-        self._listen()
-        self._layers = layers
-        self._require_sites()
-        self.choose(layers)
+        self._layers, self._every_site = layers, every_site
+        self._choose_sites()
         target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
         self.rows_at_once = chunk or max(1, target // self._found.bytes_a_row)
-
-    def _begin(self) -> None:
-        self.evaluations = 0
-        self.certainty = torch.full((len(self.paths), 2, CERTAINTY), torch.nan, device=self.device)
-
-    def _listen(self) -> None:
-        self._taps = Taps(self.model, self._visit, lean=True)
-        self._taps.sorted = self.sorted
-        self._first_shapes: dict[str, torch.Size] | None = {}
+        self._begin()
 
     def _scout(self, may_ask: bool) -> Found:
         like = torch.empty(0, dtype=self.dtype, device=self.device)
@@ -144,26 +146,47 @@ class Prober:
             self.forward, self.notes[FIRST_TOKEN] = asked, None
             return Scout(self.model, self.paths, self._call, like).find()
 
-    def _require_sites(self) -> None:
-        if not self._found.sizes:
-            raise ValueError(nothing_found(self._found.executed, self._found.not_covered, self._found.kinks))
-
-    def renew(self) -> None:
-        """Begin another measurement of the same model, with other weights, on what is known of it.
-
-        The first pass must run as that of the measurement before: :meth:`run` raises
-        :class:`ModelChangedError` where other sites are seen, or in another order or shape, or other
-        modules, selections or parts that are not understood. The module and its lines must be the same
-        objects, of the same types on the same devices.
-        """
-        self._begin()
-        self.irregular.clear()
+    def _begin(self) -> None:
+        """A new measurement: nothing of the last one counts."""
+        self.began, self.evaluations = time.perf_counter(), 0
+        self.certainty = torch.full((len(self.pairs), 2, CERTAINTY), torch.nan, device=self.device)
         self.notes = dict(self._scouted_notes)
-        self._listen()
-        if self.paths.embeddings:
+        self.irregular.clear()
+        self._taps = Taps(self.model, self._visit, lean=True)
+        self._taps.sorted = self.sorted
+        self._first_shapes: dict[str, torch.Size] | None = {}
+
+    @contextmanager
+    def active(self) -> Iterator[Prober]:
+        """One measurement: the model in eval mode with taps on, until the block ends."""
+        if self._active:
+            raise RuntimeError("a measurement is under way on this prober")
+        self._begin()
+        self._active = True
+        try:
             with eager_eval(self.model, self.device), ExitStack() as stack:
                 self.paths.hook(stack)
-                self.paths.capture(self._call, 64)
+                if self.paths.embeddings:
+                    self.paths.capture(self._call, 64)  # of the weights as they are now
+                stack.enter_context(self._taps)
+                yield self
+        finally:
+            self._active = False
+            self.paths.forget()
+
+    def measure(self, method: Callable[[], T]) -> T:
+        """What ``method`` measures by calls of :meth:`run`, with the sites left out that are irregular.
+
+        Raises:
+            ValueError: no other site is left, or none that was asked for.
+            ModelChangedError: the model does not run as at an earlier measurement.
+        """
+        with self.active():
+            while True:
+                found = method()
+                if not self.irregular:
+                    return found
+                self._leave_out_irregular()
 
     def _check(self, classes: bool) -> None:
         """Compare the first pass of a measurement with that of the one before."""
@@ -207,47 +230,37 @@ class Prober:
         """What of the model is covered, as far as seen by now."""
         return Coverage(self._found.sizes, self._found.not_covered, self._found.kinks, tuple(self.notes))
 
-    def choose(self, layers: str | Iterable[str] | None) -> None:
-        """Read only the sites that ``layers`` asks for from now on.
+    def narrow(self) -> None:
+        """Read from now on only the sites that are asked for."""
+        self._every_site = False
+        self._choose_sites()
 
-        Raises:
-            ValueError: a name or pattern that fits no site, or one that cannot be measured.
-        """
-        for name in (layers,) if isinstance(layers, str) else layers or ():
+    def _choose_sites(self) -> None:
+        if not self._found.sizes:
+            raise ValueError(nothing_found(self._found.executed, self._found.not_covered, self._found.kinks))
+        for name in (self._layers,) if isinstance(self._layers, str) else self._layers or ():
             if name in self._found.not_covered:
                 raise ValueError(f"layer {name!r} cannot be measured: {self._found.not_covered[name]}")
-        self.sites = choose(tuple(self._found.sizes), layers)
+        every = tuple(self._found.sizes)
+        asked = choose(every, self._layers)
+        self.sites = every if self._every_site else asked
         self.units = tuple(self._found.sizes[site] for site in self.sites)
         self._places = {site: place for place, site in enumerate(self.sites)}
+        self.asked = np.array([self._places[site] for site in asked])
 
-    def settle(self) -> bool:
-        """Leave out the irregular sites; False where there were any, so that what was measured is void.
-
-        Raises:
-            ValueError: no other site is left, or none that was asked for.
-        """
-        settled = not self.irregular
+    def _leave_out_irregular(self) -> None:
+        """What was measured so far is void."""
         for site, why in self.irregular.items():
             self._found.not_covered[site] = f"it {why}"
             self.notes.pop(_in_part(site, why), None)
             del self._found.sizes[site]
-        self._require_sites()
-        if not settled:
-            self.irregular.clear()
-            self._begin()
-            self.choose(self._layers)
-        return settled
-
-    @contextmanager
-    def active(self) -> Iterator[Prober]:
-        """The model in eval mode with taps on, until the block ends."""
-        with eager_eval(self.model, self.device), ExitStack() as stack:
-            self.paths.hook(stack)
-            stack.enter_context(self._taps)
-            yield self
+        self._choose_sites()
+        self.irregular.clear()
+        self.evaluations = 0
+        self.certainty.fill_(torch.nan)
 
     def run(self, paths: Tensor, t: Tensor, look: Look, watch: Watch | None = None) -> Tensor | None:
-        """Evaluate the model at rows (path, t), within :meth:`active`.
+        """Evaluate the model at rows (path, t).
 
         Args:
             paths: shape (R,), int64, on the model's device; or (1, C), where every path is wanted at every t.
@@ -260,8 +273,12 @@ class Prober:
             Predicted class of each row, shape (R,), or None where the output gives none.
 
         Raises:
-            ModelChangedError: after :meth:`renew`, where the model runs in another way than before.
+            ModelChangedError: the model runs in another way than at the measurement before: other sites are
+                seen, or in another order or shape, or other modules, kinks or parts that are not covered.
+            RuntimeError: outside of a measurement.
         """
+        if not self._active:
+            raise RuntimeError("Prober.run is called within `with prober.active():` or prober.measure(...)")
         self._look, self._count = look, t.numel() * (paths.numel() if t.ndim == 2 else 1)
         self._taps.watch = watch
         inputs = self.paths.rows(paths, t)

@@ -10,18 +10,12 @@ import numpy as np
 
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.decision import DecisionFolding
-from foldmon.folding.results.statistics import (
-    Distances,
-    Floats,
-    Ints,
-    bootstrap_interval,
-    class_pair_means,
-    folding,
-)
+from foldmon.folding.results.distances import Distances
+from foldmon.folding.results.statistics import Floats, Ints, bootstrap_interval, class_pair_means
 
 
 @dataclass(frozen=True)
-class FoldingReport:
+class FoldingReport(Distances):
     """Folding of P paths in L activation layers, with all distances in numbers of units.
 
     Attributes:
@@ -48,9 +42,6 @@ class FoldingReport:
 
     layers: tuple[str, ...]
     units: tuple[int, ...]
-    r1: Distances
-    r2: Distances
-    r1_cumulative: Distances
     method: str
     exact: bool
     evaluations: int
@@ -72,26 +63,6 @@ class FoldingReport:
         names = (site for site, hit in zip(self.layers, blurred, strict=True) if hit)
         notes = (f"{site} met NaN or infinite values, whose symbols mean nothing" for site in names)
         object.__setattr__(self, "coverage", self.coverage.with_notes(*notes))
-
-    @property
-    def r2_cumulative(self) -> Distances:
-        """Shape (P, L), distance walked in the joined units of layers 1..l."""
-        return self.r2.cumsum(1)
-
-    @property
-    def chi(self) -> Floats:
-        """Shape (P, L), folding of each path in each layer."""
-        return folding(self.r1, self.r2)
-
-    @property
-    def chi_cumulative(self) -> Floats:
-        """Shape (P, L), folding in the joined units of layers 1..l."""
-        return folding(self.r1_cumulative, self.r2_cumulative)
-
-    @property
-    def chi_network(self) -> Floats:
-        """Shape (P,), folding in all units: the last column of ``chi_cumulative``."""
-        return self.chi_cumulative[:, -1]
 
     @property
     def phi(self) -> float:

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Distances = Ints | Floats
+UnitNumbers = Ints | Floats
 """Numbers of units: counted, or estimated."""
 
 
-def folding(r1: Distances, r2: Distances) -> Floats:
+def folding(r1: UnitNumbers, r2: UnitNumbers) -> Floats:
     """chi = 1 - r1 / r2, and 0 where r2 = 0 (arXiv 2502.09954, section 3).
 
     Args:

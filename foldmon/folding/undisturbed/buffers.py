@@ -1,13 +1,13 @@
-"""Put a model's buffers back, or measure with those of another rank."""
+"""A model's buffers: put back as they were, or exchanged for those of another rank."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 
@@ -33,3 +33,26 @@ def kept_buffers(model: nn.Module) -> Iterator[None]:
         for buffers, kept in own:
             buffers.clear()
             buffers.update(kept)
+
+
+@contextmanager
+def exchanged_buffers(
+    model: nn.Module, values: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+) -> Iterator[None]:
+    """Run the model with other buffers until the end of the block.
+
+    Tensors are exchanged, not written to: a backward pass may still need the own ones.
+
+    Args:
+        model: whose buffers are exchanged; one without any is left alone.
+        values: from the model's own buffers, in order, to those to run with.
+    """
+    places = [(m._buffers, name) for m in model.modules() for name, b in m._buffers.items() if b is not None]
+    own = [tensor for buffers, name in places if (tensor := buffers[name]) is not None]
+    try:
+        for (buffers, name), mine, value in zip(places, own, values(own) if own else own, strict=True):
+            buffers[name] = value.to(mine.device)
+        yield
+    finally:
+        for (buffers, name), mine in zip(places, own, strict=True):
+            buffers[name] = mine

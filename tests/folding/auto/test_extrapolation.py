@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import foldmon
-from foldmon.folding.auto.extrapolation import ExtrapolatedSamples, Spans
+from foldmon.folding.auto.extrapolation import ExtrapolatedSamples, beyond
 from foldmon.folding.model.prober import Prober
+from foldmon.folding.results.distances import Distances
 
 PATHS = 6
 
@@ -25,15 +26,15 @@ def pairs() -> foldmon.Pairs:
 
 
 def samples_of(chunk: int | None = None, curved: bool = False) -> ExtrapolatedSamples:
-    return ExtrapolatedSamples(Prober(mlp(), pairs(), chunk=chunk), PATHS, curved=curved)
+    return ExtrapolatedSamples(Prober(mlp(), pairs(), chunk=chunk), curved=curved)
 
 
-def sampled(points: int) -> Spans:
+def sampled(points: int) -> Distances:
     report = foldmon.measure(mlp(), pairs(), points=points)
-    return Spans(report.r1, report.r2, report.r1_cumulative)
+    return Distances(report.r1, report.r2, report.r1_cumulative)
 
 
-def assert_same(got: Spans, wanted: Spans) -> None:
+def assert_same(got: Distances, wanted: Distances) -> None:
     for name in ("r1", "r2", "r1_cumulative"):
         np.testing.assert_allclose(getattr(got, name), getattr(wanted, name))
 
@@ -44,8 +45,8 @@ def test_extrapolates_the_sampled_distances(chunk: int | None, curved: bool) -> 
     samples = samples_of(chunk, curved)
     with samples.prober.active():
         samples.add(np.arange(PATHS))
-    assert_same(samples.spans, sampled(5).beyond(sampled(3), 1 / 3 if curved else 0.8))
-    moved = (sampled(5).chi - sampled(3).chi).mean()
+    assert_same(samples.distances, beyond(sampled(5), sampled(3), 1 / 3 if curved else 0.8))
+    moved = (sampled(5).chi_network - sampled(3).chi_network).mean()
     assert samples.moved(np.arange(PATHS)) == pytest.approx(moved)
 
 
@@ -60,21 +61,21 @@ def test_doubling_evaluates_only_the_points_between(chunk: int | None) -> None:
         assert samples.prober.evaluations == 17 * len(first)
         samples.add(rest)
     assert samples.prober.evaluations == 17 * PATHS
-    assert_same(samples.spans, sampled(17).beyond(sampled(9), 0.8))
+    assert_same(samples.distances, beyond(sampled(17), sampled(9), 0.8))
 
 
 def test_extrapolated_distances_stay_possible() -> None:
     """A path whose walk grew less than its reach: r1 exceeds no r2, and chi is no less than 0."""
-    fine = Spans(np.array([[4.0, 5.0]]), np.array([[4.0, 5.0]]), np.array([[4.0, 9.0]]))
-    coarse = Spans(np.array([[2.0, 3.0]]), np.array([[4.0, 5.0]]), np.array([[2.0, 5.0]]))
-    beyond = fine.beyond(coarse, 1.0)
-    assert (beyond.r1 <= beyond.r2).all()
-    assert beyond.chi.tolist() == [0.0]
+    fine = Distances(np.array([[4.0, 5.0]]), np.array([[4.0, 5.0]]), np.array([[4.0, 9.0]]))
+    coarse = Distances(np.array([[2.0, 3.0]]), np.array([[4.0, 5.0]]), np.array([[2.0, 5.0]]))
+    found = beyond(fine, coarse, 1.0)
+    assert (found.r1 <= found.r2).all()
+    assert found.chi_network.tolist() == [0.0]
 
 
 def test_what_nothing_moved_stays_as_it_is() -> None:
-    fine = Spans(np.array([[4.0]]), np.array([[6.0]]), np.array([[4.0]]))
-    assert_same(fine.beyond(fine, 0.8), fine)
+    fine = Distances(np.array([[4.0]]), np.array([[6.0]]), np.array([[4.0]]))
+    assert_same(beyond(fine, fine, 0.8), fine)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -85,7 +86,7 @@ def test_extrapolation_takes_most_of_the_bias_away(seed: int) -> None:
     model = nn.Sequential(*layers)
     x1, x2 = torch.randn(2, 300, 48)
     exact = foldmon.measure(model, (x1, x2), method="exact").phi
-    samples = ExtrapolatedSamples(Prober(model, foldmon.Pairs(x1, x2)), 300, curved=False)
+    samples = ExtrapolatedSamples(Prober(model, foldmon.Pairs(x1, x2)), curved=False)
     paths = np.arange(300)
     with samples.prober.active():
         samples.scout(paths)

@@ -55,12 +55,11 @@ def agree(a: FoldingReport, b: FoldingReport) -> bool:
 def test_a_renewed_prober_measures_new_weights_as_a_new_one_does() -> None:
     model = Model().eval()
     prober = Prober(model, INPUTS)
-    before = measure_sampled(prober, INPUTS, 9)
+    before = measure_sampled(prober, 9)
     with torch.no_grad():
         model.first.bias += 0.3
-    prober.renew()
-    after = measure_sampled(prober, INPUTS, 9)
-    assert agree(after, measure_sampled(Prober(model, INPUTS), INPUTS, 9))
+    after = measure_sampled(prober, 9)
+    assert agree(after, measure_sampled(Prober(model, INPUTS), 9))
     assert not agree(after, before)
     assert after.evaluations == before.evaluations == 27
 
@@ -71,13 +70,11 @@ def test_a_renewed_prober_embeds_tokens_with_the_new_weights() -> None:
     ).eval()
     pairs = Pairs(*torch.randint(9, (2, 5, 3)))
     prober = Prober(model, pairs)
-    measure_sampled(prober, pairs, 9)
-    prober.paths.forget()
+    measure_sampled(prober, 9)
     with torch.no_grad():
         model[0].weight.neg_()
-    prober.renew()
-    again = measure_sampled(prober, pairs, 9)
-    assert agree(again, measure_sampled(Prober(model, pairs), pairs, 9))
+    again = measure_sampled(prober, 9)
+    assert agree(again, measure_sampled(Prober(model, pairs), 9))
 
 
 @pytest.mark.parametrize(
@@ -96,20 +93,18 @@ def test_a_renewed_prober_embeds_tokens_with_the_new_weights() -> None:
 def test_another_way_of_running_is_noticed(change: dict[str, Any]) -> None:
     model = Model().eval()
     prober = Prober(model, INPUTS)
-    measure_sampled(prober, INPUTS, 9)
+    measure_sampled(prober, 9)
     for name, value in change.items():
         setattr(model, name, value)
-    prober.renew()
     with pytest.raises(ModelChangedError, match="Model runs in another way"):
-        measure_sampled(prober, INPUTS, 9)
+        measure_sampled(prober, 9)
 
 
 def test_an_activation_registered_since_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model().eval()
     model.calls = True
     prober = Prober(model, INPUTS)
-    measure_sampled(prober, INPUTS, 9)
+    measure_sampled(prober, 9)
     monkeypatch.setitem(activations._modules, Custom, activations._read_at_zero)
-    prober.renew()
     with pytest.raises(ModelChangedError):
-        measure_sampled(prober, INPUTS, 9)
+        measure_sampled(prober, 9)

@@ -83,7 +83,7 @@ def test_nothing_stays_after_an_exception_in_the_middle() -> None:
     prober = Prober(model, pairs)
     model.fails = True
     with pytest.raises(RuntimeError, match="no luck"):
-        measure_sampled(prober, pairs, 5)
+        measure_sampled(prober, 5)
     with pytest.raises(RuntimeError, match="no luck"):
         foldmon.measure(model, ENDS)
     assert hooks_of(model) == 0
@@ -91,7 +91,7 @@ def test_nothing_stays_after_an_exception_in_the_middle() -> None:
     assert model.relu.training
     assert torch.is_grad_enabled()
     model.fails = False
-    assert measure_sampled(prober, pairs, 5).layers == ("relu", "/tanh")
+    assert measure_sampled(prober, 5).layers == ("relu", "/tanh")
 
 
 def test_the_outputs_of_a_tapped_pass_are_the_bare_ones() -> None:

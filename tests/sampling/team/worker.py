@@ -18,8 +18,8 @@ from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_modul
 from torch.nn.parallel import DistributedDataParallel
 
 import foldmon
-from foldmon import distributed
 from foldmon.journal.following import read_journal
+from foldmon.sampling import team as distributed
 
 
 def network() -> nn.Sequential:

@@ -1,0 +1,47 @@
+"""What a monitor measures at every probe, whatever module it is measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from foldmon.config.options import Config
+from foldmon.folding.data.pairs import Pairs
+from foldmon.folding.measuring import measure_with
+from foldmon.folding.model.prober import Forward, Prober
+from foldmon.folding.results.report import FoldingReport
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Pairs and options of all probes.
+
+    Attributes:
+        pairs: held-out pairs.
+        config: options.
+        forward: calls the model in a way of its own, None for ``model(inputs)``.
+    """
+
+    pairs: Pairs
+    config: Config
+    forward: Forward | None
+
+    def prober(self, module: nn.Module) -> Prober:
+        """Look a module over: errors of the model or the options show here."""
+        config = self.config
+        return Prober(
+            module,
+            self.pairs,
+            layers=config.layers,
+            at=config.at,
+            forward=self.forward,
+            every_site=config.method == "exact",
+        )
+
+    def measure(self, prober: Prober) -> FoldingReport:
+        """A probe on a prober that :meth:`prober` made."""
+        # The same points on the same pairs at every probe: only the weights differ between two values
+        # of a live curve, and no other method is cheaper in time.
+        method = "sampled" if self.config.method == "auto" else self.config.method
+        return measure_with(prober, method, self.config.points)
