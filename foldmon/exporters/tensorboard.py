@@ -155,10 +155,8 @@ def _tab() -> Any:
     """A value of the Folding tab's plugin: where TensorBoard meets one, it shows the tab."""
     from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
 
-    summary = _string_summary(
-        "folding/tab", "foldmon", b"The Folding tab reads the journal beside this file."
-    )
-    # TensorBoard knows the class of its own plugins' values only, and shows none without a class.
+    summary = _string_summary("folding/tab", "foldmon", b"The tab reads the journal beside this file.")
+    # The class of data, which TensorBoard knows by itself for its own plugins only.
     summary.value[0].metadata.data_class = DATA_CLASS_TENSOR
     return summary
 

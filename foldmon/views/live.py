@@ -9,8 +9,8 @@ import time
 from typing import TextIO
 
 from foldmon.journal.finding import journal_of
+from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
-from foldmon.views.run.run import Run
 from foldmon.views.text import bounds, number, printable
 
 

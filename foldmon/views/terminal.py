@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from foldmon.views.run.changed import most_changed
+from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
-from foldmon.views.run.run import Run
 from foldmon.views.text import bounds, counted, number, printable, sparkline
 
 _LABEL = 12

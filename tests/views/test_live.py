@@ -8,7 +8,7 @@ from rich.console import Console
 
 from foldmon.views import live as live_module
 from foldmon.views.live import live
-from foldmon.views.run.run import Run
+from foldmon.views.run.reading import Run
 from foldmon.views.terminal import picture
 from foldmon.views.text import sparkline
 from tests.views import journals

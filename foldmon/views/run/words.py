@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from foldmon.views.run.best import LEAST_FOLDING, best_probe
+from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
-from foldmon.views.run.run import Run
 from foldmon.views.text import bounds, counted
 
 
-def summary(run: Run) -> list[str]:
+def in_words(run: Run) -> list[str]:
     """Sentences that say what a run's probes show, each a plain statement of numbers in the journal.
 
     Returns:

@@ -14,7 +14,7 @@ from tensorboard.plugins import base_plugin
 
 from foldmon.journal.finding import JOURNAL, find_journals, label_of
 from foldmon.views.run.details import details
-from foldmon.views.run.run import Run
+from foldmon.views.run.reading import Run
 
 if TYPE_CHECKING:
     from werkzeug import Request, Response
