@@ -15,7 +15,16 @@ from urllib.parse import urlparse
 from urllib.request import urlopen
 
 _REQUIRED = ("torch", "numpy", "pyyaml", "tensorboard")
-_OPTIONAL = ("mlflow", "matplotlib", "lightning", "transformers", "accelerate", "pytorch-ignite", "wandb")
+_OPTIONAL = (
+    "mlflow",
+    "matplotlib",
+    "lightning",
+    "transformers",
+    "accelerate",
+    "pytorch-ignite",
+    "wandb",
+    "rich",
+)
 _TIMEOUT = 3.0  # seconds for a server's answer
 
 

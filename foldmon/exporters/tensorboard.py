@@ -92,6 +92,7 @@ class TensorBoardExporter:
         yield Event(wall_time=when, step=step, summary=Summary(value=values))
         if restarts:
             yield Event(wall_time=when, step=step, summary=_layout())
+            yield Event(wall_time=when, step=step, summary=_tab())
         if pictures := self._pictures.of(record):
             values = [Summary.Value(tag=tag, image=_image(png)) for tag, png in pictures.items()]
             yield Event(wall_time=when, step=step, summary=Summary(value=values))
@@ -148,6 +149,16 @@ def _lines(title: str, prefix: str) -> Any:
 
     # The dashboard takes tags as patterns and matches from the start: whatever begins so is shown.
     return layout.Chart(title=title, multiline=layout.MultilineChartContent(tag=[re.escape(prefix)]))
+
+
+def _tab() -> Any:
+    """A value of the Folding tab's plugin: where TensorBoard meets one, it shows the tab."""
+    from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
+
+    summary = _string_summary("folding/tab", "foldmon", b"The tab reads the journal beside this file.")
+    # The class of data, which TensorBoard knows by itself for its own plugins only.
+    summary.value[0].metadata.data_class = DATA_CLASS_TENSOR
+    return summary
 
 
 def _warning_text(warning: Record) -> Any:

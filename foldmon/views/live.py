@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 import time
 from typing import TextIO
 
 from foldmon.journal.finding import journal_of
-from foldmon.views.run.changed import most_changed
+from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
-from foldmon.views.run.run import Run
-from foldmon.views.text import bar, printable, sparkline
-
-_HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
-_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-_BOLD, _DIM, _WARN, _ALARM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
-_LABEL = 12
+from foldmon.views.text import bounds, number, printable
 
 
 def live(
@@ -29,14 +22,17 @@ def live(
 ) -> None:
     """Show a run until its journal ends, or until Ctrl-C.
 
-    On a terminal the picture is redrawn in place, and its last state stays on the screen; elsewhere every
-    probe is one line, so that the output can go into a file or a pipe. A journal that does not exist yet is
-    waited for.
+    On a terminal the picture is redrawn in place, and its last state stays on the screen; this needs rich.
+    Elsewhere every probe is one line, so that the output can go into a file or a pipe. A journal that does
+    not exist yet is waited for.
 
     Args:
         path: the journal, or a folder that holds one.
         interval: seconds between looks at the file.
         stream: where to write; None takes standard output.
+
+    Raises:
+        ImportError: the output is a terminal and rich is missing.
 
     Example:
         >>> import pathlib, tempfile
@@ -48,9 +44,10 @@ def live(
     """
     out = sys.stdout if stream is None else stream
     run = Run(_journal(path), "run", str(path))
+    redrawn = out.isatty() and os.environ.get("TERM") != "dumb"
     # Ctrl-C is how one leaves.
     with contextlib.suppress(KeyboardInterrupt):
-        (_screen if out.isatty() else _lines)(run, out, interval)
+        (_screen if redrawn else _lines)(run, out, interval)
 
 
 def _journal(path: str | os.PathLike[str]) -> str:
@@ -62,22 +59,25 @@ def _journal(path: str | os.PathLike[str]) -> str:
 
 
 def _screen(run: Run, out: TextIO, interval: float) -> None:
-    out.write(_ENTER)
     try:
-        while True:
-            run.refresh()
-            width, height = shutil.get_terminal_size()
-            lines = picture(run, width, height - 1)
-            out.write(_HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in lines) + _CLEAR_BELOW)
-            out.flush()
-            if run.end is not None:
-                break
-            time.sleep(interval)
+        from rich.console import Console
+        from rich.live import Live
+
+        from foldmon.views.terminal import picture
+    except ImportError as error:
+        raise ImportError("a picture in the terminal needs rich: pip install 'foldmon[live]'") from error
+    console = Console(file=out, force_terminal=True)
+    try:
+        with Live(console=console, screen=True, auto_refresh=False) as shown:
+            while True:
+                run.refresh()
+                shown.update(picture(run, console.width, console.height - 1), refresh=True)
+                if run.end is not None:
+                    break
+                time.sleep(interval)
     finally:
-        out.write(_LEAVE)
         # The other screen is gone with its picture: leave the last one behind.
-        out.write("\n".join(picture(run, *shutil.get_terminal_size())) + "\n")
-        out.flush()
+        console.print(picture(run, console.width, console.height - 1))
 
 
 def _lines(run: Run, out: TextIO, interval: float) -> None:
@@ -102,71 +102,9 @@ def _lines(run: Run, out: TextIO, interval: float) -> None:
 def line_of(row: Row) -> str:
     """A probe as one line."""
     values = row.values
-    text = f"step {row.step:>9,}  phi {_number(values['phi'])} {_interval(row)}"
+    text = f"step {row.step:>9,}  phi {number(values['phi'])}{bounds(values['lower'], values['upper'])}"
     if values["changes"] is not None:
         text += f"  decision {values['changes']:.2f}"
     if row.event is not None:
-        text += f"  WARNING {row.event['severity']}: {printable('; '.join(row.event['reasons']))}"
-    return text
-
-
-def picture(run: Run, width: int, height: int) -> list[str]:
-    """The run as lines of text with ANSI colours, at most ``height`` of them."""
-    rows = run.rows.kept
-    title = f"{_BOLD}foldmon{_PLAIN}  {run.label}"
-    if not rows:
-        return [title, "", *run.problems()]
-    last = rows[-1]
-    lines = [f"{title}  {_DIM}{_facts(run, last)}{_PLAIN}", ""]
-    lines += _curve(rows, "phi", "phi", f"{_number(last.values['phi'])} {_interval(last)}", width)
-    if last.values["changes"] is not None:
-        lines += _curve(rows, "changes", "decision", f"{last.values['changes']:.2f} changes a path", width)
-    warnings = [row.event for row in rows if row.event is not None]
-    for event in warnings[-2:]:
-        colour = _ALARM if event["severity"] > 1 else _WARN
-        text = printable(f"▲ step {event['step']:,}: {'; '.join(event['reasons'])}")
-        lines.append(f"{colour}{text[: width - 1]}{_PLAIN}")
-    lines += ["", *_layers(rows, width, height - len(lines) - 1)]
-    return lines[:height]
-
-
-def _facts(run: Run, last: Row) -> str:
-    exact = "exact" if last.values["exact"] else "sampled"
-    overhead = last.values["overhead"]
-    cost = "" if overhead is None else f" · cost {overhead:.2%}"
-    state = "ended" if run.end is not None else "running"
-    return f"step {last.step:,} · {exact} · {len(last.layers)} layers{cost} · {state}"
-
-
-def _curve(rows: list[Row], name: str, label: str, latest: str, width: int) -> list[str]:
-    room = max(10, width - _LABEL - len(latest) - 3)
-    line = sparkline([row.values[name] for row in rows], room)
-    return [f"{label:<{_LABEL}}{line}  {_BOLD}{latest}{_PLAIN}"]
-
-
-def _layers(rows: list[Row], width: int, most: int) -> list[str]:
-    """The layers that changed most since the first probe, as bars."""
-    last = rows[-1]
-    if most < 2 or not last.layers:
-        return []
-    layers = most_changed(rows, most - 1)
-    label = min(max(len(layer.name) for layer in layers), max(16, width // 3))
-    top = float(last.folding.max())
-    left = len(last.layers) - len(layers)
-    head = "folding by layer, since the start" + (f" ({left} that changed less are left out)" if left else "")
-    lines = [f"{_DIM}{head[: width - 1]}{_PLAIN}"]
-    for name, now, change in layers:
-        name = printable(name)
-        shown = name if len(name) <= label else "…" + name[1 - label :]
-        room = max(6, width - label - 22)
-        lines.append(f"{shown:<{label}} {bar(now, top, room)} {now:7.4f} {_DIM}{change:+8.4f}{_PLAIN}")
-    return lines
-
-
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.4f}"
-
-
-def _interval(row: Row) -> str:
-    low, high = row.values["lower"], row.values["upper"]
-    return "" if low is None or high is None else f"[{low:.4f}, {high:.4f}]"
+        text += f"  WARNING {row.event['severity']}: {'; '.join(row.event['reasons'])}"
+    return printable(text)

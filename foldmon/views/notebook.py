@@ -9,6 +9,7 @@ from foldmon.journal.schema import Record
 from foldmon.views.plots import rows_of
 from foldmon.views.run.changed import most_changed
 from foldmon.views.run.rows import Row
+from foldmon.views.text import bounds, number
 
 _WIDTH, _HEIGHT = 360, 72
 _COLOUR, _WARN = "#0077bb", "#c2570c"
@@ -32,8 +33,6 @@ def history_html(records: Iterable[Record], *, limit: int = 12) -> str:
         return "<p>foldmon: no probe has ended yet.</p>"
     last = rows[-1]
     phi, low, high = (last.values[name] for name in ("phi", "lower", "upper"))
-    interval = "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
-    shown = "?" if phi is None else f"{phi:.4f}"
     kind = "exact" if last.values["exact"] else "sampled"
     warnings = "".join(
         f'<div style="color:{_WARN}">▲ step {row.event["step"]:,}: '
@@ -43,7 +42,8 @@ def history_html(records: Iterable[Record], *, limit: int = 12) -> str:
     )
     return (
         '<div style="font-variant-numeric:tabular-nums;line-height:1.4">'
-        f"<div>φ <b>{shown}</b>{interval} at step {last.step:,}, {kind}, {len(last.layers)} layers</div>"
+        f"<div>φ <b>{number(phi)}</b>{bounds(low, high)} at step {last.step:,}, {kind}, "
+        f"{len(last.layers)} layers</div>"
         f"{_chart(rows)}{warnings}{_layers(rows, limit)}</div>"
     )
 

@@ -16,27 +16,12 @@ from foldmon.journal.following import Tail
 from foldmon.journal.resuming import probes_of
 from foldmon.journal.schema import Record
 from foldmon.views.run.details import details
+from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import COLUMNS, readable
-from foldmon.views.run.run import Run
-from foldmon.views.run.words import summary
+from foldmon.views.run.words import in_words
 
 _STATIC = Path(__file__).parent / "static"
-# In the order in which one script needs the other.
-_SCRIPTS = (
-    "format",
-    "dom",
-    "theme",
-    "data",
-    "linechart",
-    "heatmap",
-    "profile",
-    "matrix",
-    "card",
-    "controls",
-    "style",
-    "page",
-    "report",
-)
+_IMPORT = re.compile(r'^import [^;]* from "\./(\w+)\.js";\n', re.MULTILINE)
 _MOST_PROBES = 24
 _MOST_VALUES = 200_000
 
@@ -110,11 +95,11 @@ def report_html(paths: Sequence[Path], labels: Sequence[str]) -> str:
         run.refresh()
     data = {
         "runs": [run.payload() for run in runs],
-        "probes": {run.name: _details(run) for run in runs},
+        "probes": {run.name: _whole_probes(run) for run in runs},
     }
     title = f"Folding of {', '.join(labels)}"
     said = "".join(
-        f"<section><h2>{html.escape(run.label)}</h2><p>{html.escape(' '.join(summary(run)))}</p></section>"
+        f"<section><h2>{html.escape(run.label)}</h2><p>{html.escape(' '.join(in_words(run)))}</p></section>"
         for run in runs
     )
     return (
@@ -146,12 +131,17 @@ def _inside_script(data: Any) -> str:
 
 def _script() -> str:
     """All modules as one: what they import from each other is in the same scope."""
-    joined = "\n".join((_STATIC / f"{name}.js").read_text("utf-8") for name in _SCRIPTS)
-    without_imports = re.sub(r"^import [^;]*;\n", "", joined, flags=re.MULTILINE)
-    return re.sub(r"^export ", "", without_imports, flags=re.MULTILINE)
+    return "\n".join(_modules("report").values())
 
 
-def _details(run: Run) -> list[dict[str, Any]]:
+def _modules(name: str) -> dict[str, str]:
+    """A module behind all that it imports, by their names, without the words of importing and exporting."""
+    text = (_STATIC / f"{name}.js").read_text("utf-8")
+    before = {key: each for needed in _IMPORT.findall(text) for key, each in _modules(needed).items()}
+    return before | {name: re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.MULTILINE)}
+
+
+def _whole_probes(run: Run) -> list[dict[str, Any]]:
     """Some probes whole: the first, the best, the last, those with warnings, and others evenly between."""
     rows = run.rows.kept
     if not rows:

@@ -1,4 +1,4 @@
-"""Pictures made of characters."""
+"""Numbers, names and curves as characters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 _RISING = "▁▂▃▄▅▆▇█"
-_PARTS = " ▏▎▍▌▋▊▉"
 
 
 def sparkline(values: Sequence[float | None], width: int) -> str:
@@ -47,17 +46,24 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def bar(value: float, top: float, width: int) -> str:
-    """A bar of ``width`` characters, filled by the share value / top in eighths of a character.
+def number(value: float | None) -> str:
+    """Four decimals, a question mark where there is no number.
 
     Example:
-        >>> bar(0.5, 1.0, 3)
-        '█▌ '
+        >>> number(0.25), number(None)
+        ('0.2500', '?')
     """
-    share = value / top if top > 0 and math.isfinite(value) else 0.0
-    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
-    full, part = divmod(eighths, 8)
-    return ("█" * full + (_PARTS[part] if part else "")).ljust(width)
+    return "?" if value is None else f"{value:.4f}"
+
+
+def bounds(low: float | None, high: float | None) -> str:
+    """What follows a number that has an interval; nothing where it has none.
+
+    Example:
+        >>> bounds(0.2, 0.3), bounds(None, None)
+        (' [0.2000, 0.3000]', '')
+    """
+    return "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
 
 
 def _grouped(values: Sequence[float | None], width: int) -> list[float | None]:

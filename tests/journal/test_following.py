@@ -3,7 +3,7 @@ import json
 import pytest
 
 from foldmon.journal.following import Tail, read_at
-from foldmon.views.run.run import _UNDRAWN
+from foldmon.views.run.reading import _UNDRAWN
 
 
 def _lines(*steps):

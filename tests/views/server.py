@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,13 @@ class Server:
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as answer:
             return json.loads(answer.read())
+
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 60) -> None:
+        """Return as soon as the condition holds."""
+        until = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < until, "still not so"
+            time.sleep(0.2)
 
 
 @contextmanager

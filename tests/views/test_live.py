@@ -1,13 +1,16 @@
 import io
 import json
 import re
+import sys
 
 import pytest
+from rich.console import Console
 
 from foldmon.views import live as live_module
-from foldmon.views.live import live, picture
-from foldmon.views.run.run import Run
-from foldmon.views.text import bar, sparkline
+from foldmon.views.live import live
+from foldmon.views.run.reading import Run
+from foldmon.views.terminal import picture
+from foldmon.views.text import sparkline
 from tests.views import journals
 
 
@@ -16,8 +19,17 @@ class Terminal(io.StringIO):
         return True
 
 
-def _plain(text):
-    return re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text)
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "100"), ("LINES", "30")):
+        monkeypatch.setenv(name, value)
+
+
+def _drawn(run, width, height):
+    """The lines of the picture, without colours."""
+    console = Console(file=io.StringIO(), width=width, height=height)
+    console.print(picture(run, width, height))
+    return console.file.getvalue().splitlines()
 
 
 def test_without_a_terminal_every_probe_is_a_line(tmp_path):
@@ -75,9 +87,9 @@ def test_the_picture_fits_the_terminal(tmp_path, width, height):
     path = journals.write(tmp_path / "journal.jsonl", journals.training(300, 200, memorises=True))
     run = Run(path, "run", "run")
     run.refresh()
-    lines = picture(run, width, height)
+    lines = _drawn(run, width, height)
     assert len(lines) <= height
-    bars = [line for line in map(_plain, lines[2:]) if "." in line and "relu" in line]
+    bars = [line for line in lines[2:] if "." in line and "relu" in line]
     assert bars
     assert all(len(line) <= width for line in bars)
 
@@ -85,16 +97,60 @@ def test_the_picture_fits_the_terminal(tmp_path, width, height):
 def test_a_run_without_probes_says_why(tmp_path):
     run = Run(journals.write(tmp_path / "journal.jsonl", [journals.start()]), "run", "run")
     run.refresh()
-    assert "No probe yet" in "\n".join(picture(run, 80, 24))
+    assert "No probe yet" in "\n".join(_drawn(run, 80, 24))
 
 
-def test_sparklines_and_bars():
+def test_bars_are_as_long_as_the_layers_fold_and_one_without_a_number_is_empty(tmp_path):
+    records = journals.training(1, 4)
+    records[1]["folding"] = [0.1, 0.2, float("nan"), 0.4]
+    run = Run(journals.write(tmp_path / "journal.jsonl", records), "run", "run")
+    run.refresh()
+    bars = [line.count("█") for line in _drawn(run, 100, 24)[-4:]]
+    assert bars[3] > 40
+    assert bars == pytest.approx([bars[3] / 4, bars[3] / 2, 0, bars[3]], abs=1)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_text_of_a_journal_cannot_steer_the_terminal(tmp_path, is_terminal):
+    records = journals.training(3, 2)
+    evil = "\x1b[2J\x9b1A[red]re\rlu[/red]"
+    for record in records[1:]:
+        record["layers"] = [evil, "b"]
+    records[-1]["warning"] = {"level": 1, "event": {"step": 9, "severity": 1, "reasons": [evil]}}
+    path = journals.write(tmp_path / "\x1b[3mrun" / "journal.jsonl", [*records, journals.end(records)])
+    out = Terminal() if is_terminal else io.StringIO()
+    live(path, stream=out)
+    text = out.getvalue()
+    assert text.count("?[2J?1A[red]re?lu[/red]") >= (2 if is_terminal else 1)
+    assert not re.search(r"\x1b\[2J|\x1b\[3m|\x9b|\r", text)
+
+
+def test_rich_is_needed_on_a_terminal_only(tmp_path, monkeypatch):
+    records = journals.training(3, 2)
+    path = journals.write(tmp_path / "journal.jsonl", [*records, journals.end(records)])
+    for name in ("rich", "rich.console", "rich.live", "foldmon.views.terminal"):
+        monkeypatch.setitem(sys.modules, name, None)
+    out = io.StringIO()
+    live(path, stream=out)
+    assert len(out.getvalue().splitlines()) == 4
+    with pytest.raises(ImportError, match=r"pip install 'foldmon\[live\]'"):
+        live(path, stream=Terminal())
+
+
+def test_a_terminal_that_cannot_redraw_gets_lines(tmp_path, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    records = journals.training(3, 2)
+    out = Terminal()
+    live(journals.write(tmp_path / "journal.jsonl", [*records, journals.end(records)]), stream=out)
+    assert len(out.getvalue().splitlines()) == 4
+    assert "\x1b" not in out.getvalue()
+
+
+def test_sparklines():
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
     assert len(sparkline(list(range(1000)), 60)) <= 60
     assert sparkline([None, float("nan"), 1.0], 5) == "  █"
     assert sparkline([], 5) == ""
-    assert bar(float("nan"), 1.0, 4) == "    "
-    assert bar(2.0, 1.0, 4) == "████"
 
 
 def test_a_replaced_journal_is_shown_from_its_beginning(tmp_path, monkeypatch):

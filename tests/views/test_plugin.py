@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,9 +10,12 @@ import pytest
 from tensorboard.plugins import base_plugin
 from werkzeug.test import Client
 
+from foldmon.exporters.tensorboard import TensorBoardExporter
+from foldmon.views.tensorboard import plugin as plugin_module
 from foldmon.views.tensorboard.entry import FoldingLoader
 from foldmon.views.tensorboard.plugin import FoldingPlugin
 from tests.views import journals
+from tests.views.server import tensorboard
 
 
 @pytest.fixture
@@ -102,12 +106,100 @@ def test_odd_questions_get_an_answer(ask):
     assert ask("/probe", run="a/foldmon", seq=10**9)[0] == 404
 
 
-def test_the_tab_is_active_as_soon_as_a_journal_appears(tmp_path):
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only where a test lets them."""
+    now = [1000.0]
+    monkeypatch.setattr(plugin_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def listed(monkeypatch):
+    """The folders that were listed, in order."""
+    folders, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: folders.append(os.fspath(path)) or scandir(path))
+    return folders
+
+
+def test_the_tab_is_active_within_a_minute_of_the_first_journal(tmp_path, clock):
     plugin = FoldingPlugin(base_plugin.TBContext(logdir=str(tmp_path)))
     assert not plugin.is_active()
     journals.write(tmp_path / "foldmon" / "journal.jsonl", [journals.start()])
+    clock[0] += 60
     assert plugin.is_active()
     assert not FoldingPlugin(base_plugin.TBContext(logdir=None)).is_active()
+
+
+def test_polls_of_a_large_folder_without_a_journal_cost_next_to_nothing(tmp_path, clock, listed):
+    for i in range(100):
+        (tmp_path / f"run{i}").mkdir()
+        for j in range(200):
+            (tmp_path / f"run{i}" / f"checkpoint{j}").touch()
+    plugin = FoldingPlugin(base_plugin.TBContext(logdir=str(tmp_path)))
+    for _ in range(600):  # ten minutes of polls
+        assert not plugin.is_active()
+        clock[0] += 1
+    assert len(listed) == 10 * 101
+
+
+def test_a_look_ends_with_its_time_and_the_next_goes_on_from_there(tmp_path, clock, monkeypatch, listed):
+    for i in range(9):
+        (tmp_path / f"run{i}").mkdir()
+    scandir = os.scandir
+
+    def slow(path):
+        clock[0] += 0.2
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", slow)
+    plugin = FoldingPlugin(base_plugin.TBContext(logdir=str(tmp_path)))
+    places = []
+    for _ in range(4):
+        assert not plugin.is_active()
+        places.append(len(listed))
+        clock[0] += 60
+    assert places == [3, 6, 9, 10]
+    assert len(set(listed)) == 10
+
+
+def test_a_look_stops_at_the_first_journal_and_none_follows(tmp_path, clock, listed):
+    for name in "abc":
+        journals.write(tmp_path / name / "journal.jsonl", [journals.start()])
+    plugin = FoldingPlugin(base_plugin.TBContext(logdir=str(tmp_path)))
+    for _ in range(5):
+        assert plugin.is_active()
+        clock[0] += 60
+    assert len(listed) == 2
+
+
+def test_the_tab_itself_always_looks(tmp_path, clock):
+    plugin = FoldingPlugin(base_plugin.TBContext(logdir=str(tmp_path)))
+    assert not plugin.is_active()
+    journals.write(tmp_path / "a" / "foldmon" / "journal.jsonl", [journals.start()])
+    assert len(Client(plugin.get_plugin_apps()["/runs"]).get().get_json()["runs"]) == 1
+    assert plugin.is_active()
+
+
+def test_a_linked_journal_activates_no_tab_since_it_is_not_shown(tmp_path):
+    outside = journals.write(tmp_path / "secret" / "journal.jsonl", [journals.start()])
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "journal.jsonl").symlink_to(outside)
+    assert not FoldingPlugin(base_plugin.TBContext(logdir=str(tmp_path / "logs"))).is_active()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fast", ["true", "false"])
+def test_the_exporters_events_activate_the_tab_without_a_look(tmp_path, fast):
+    logdir = tmp_path / "logs"
+    exporter = TensorBoardExporter(logdir)
+    exporter.write(journals.training(2, 2))
+    exporter.close()
+    assert not list(logdir.rglob("journal.jsonl"))
+    with tensorboard(logdir, tmp_path / "tensorboard", f"--load_fast={fast}") as server:
+        server.wait_for(lambda: server.get("/data/plugins_listing")["foldmon"]["enabled"])
+    with tensorboard(tmp_path / "none", tmp_path / "tensorboard", f"--load_fast={fast}") as server:
+        assert not server.get("/data/plugins_listing")["foldmon"]["enabled"]
 
 
 def test_an_error_in_the_plugin_leaves_tensorboard_without_it(monkeypatch, caplog):

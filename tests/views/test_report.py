@@ -92,11 +92,21 @@ def test_a_name_cannot_break_out_of_the_page(tmp_path):
 def test_the_modules_of_the_page_share_one_scope():
     names = Counter()
     top_level = re.compile(r"^(?:export )?(?:async )?(?:const|let|function|class) (\w+)", re.MULTILINE)
-    for name in report._SCRIPTS:
-        names.update(top_level.findall((report._STATIC / f"{name}.js").read_text()))
+    modules = report._modules("report")
+    for text in modules.values():
+        names.update(top_level.findall(text))
     assert [name for name, count in names.items() if count > 1] == []
-    others = {path.stem for path in report._STATIC.glob("*.js")} - set(report._SCRIPTS)
+    others = {path.stem for path in report._STATIC.glob("*.js")} - set(modules)
     assert others == {"index"}
+
+
+def test_every_module_stands_behind_those_that_it_imports():
+    behind = set()
+    for name in report._modules("report"):
+        needed = re.findall(r'from "\./(\w+)\.js"', (report._STATIC / f"{name}.js").read_text())
+        assert set(needed) <= behind
+        behind.add(name)
+    assert name == "report"
 
 
 def test_figures_are_written_where_they_are_asked_for(two_runs, tmp_path):

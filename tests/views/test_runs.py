@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from foldmon.views.run.best import best_probe
+from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Rows, readable
-from foldmon.views.run.run import Run
 from tests.views import journals
 
 

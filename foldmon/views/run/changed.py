@@ -8,7 +8,7 @@ from foldmon.exporters.charts import shown_layers
 from foldmon.views.run.rows import Row
 
 
-class Change(NamedTuple):
+class LayerChange(NamedTuple):
     """A layer's folding now, and by how much it differs from the first probe's."""
 
     name: str
@@ -16,7 +16,7 @@ class Change(NamedTuple):
     change: float
 
 
-def most_changed(rows: list[Row], limit: int) -> list[Change]:
+def most_changed(rows: list[Row], limit: int) -> list[LayerChange]:
     """The layers that changed most between the first and the last row, in order of depth."""
     first, last = rows[0], rows[-1]
     before, after = ({"layers": row.layers, "folding": row.folding.tolist()} for row in (first, last))
@@ -25,5 +25,5 @@ def most_changed(rows: list[Row], limit: int) -> list[Change]:
     for name in shown_layers(before, after, limit):
         place = last.layers.index(name)
         now = float(last.folding[place])
-        changes.append(Change(name, now, now - float(start[place])))
+        changes.append(LayerChange(name, now, now - float(start[place])))
     return changes

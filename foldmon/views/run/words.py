@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from foldmon.views.run.best import LEAST_FOLDING, best_probe
+from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
-from foldmon.views.run.run import Run
-from foldmon.views.text import counted
+from foldmon.views.text import bounds, counted
 
 
-def summary(run: Run) -> list[str]:
+def in_words(run: Run) -> list[str]:
     """Sentences that say what a run's probes show, each a plain statement of numbers in the journal.
 
     Returns:
@@ -41,15 +41,15 @@ def _extent(run: Run) -> str:
 
 def _phi(rows: list[Row]) -> str:
     last = rows[-1].values
-    interval = "" if last["lower"] is None else f" [{last['lower']:.4f}, {last['upper']:.4f}]"
+    band = bounds(last["lower"], last["upper"])
     known = [row for row in rows if row.values["phi"] is not None]
     if not known:
         return "phi could not be computed."
     if len(known) == 1:
-        return f"phi is {known[0].values['phi']:.4f}{interval}."
+        return f"phi is {known[0].values['phi']:.4f}{band}."
     least = min(known, key=lambda row: float(row.values["phi"]))
     most = max(known, key=lambda row: float(row.values["phi"]))
-    latest = "is unknown at the end" if last["phi"] is None else f"ended at {last['phi']:.4f}{interval}"
+    latest = "is unknown at the end" if last["phi"] is None else f"ended at {last['phi']:.4f}{band}"
     return (
         f"phi began at {known[0].values['phi']:.4f} and {latest}; it was lowest at step {least.step:,} "
         f"({least.values['phi']:.4f}) and highest at step {most.step:,} ({most.values['phi']:.4f})."

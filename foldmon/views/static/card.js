@@ -1,7 +1,7 @@
 // Everything of one run: what was measured, its warnings, and its three pictures.
 
 import { el, setText } from "./dom.js";
-import { duration, fold, int, num, percent, plural } from "./format.js";
+import { duration, fold, int, percent, plural } from "./format.js";
 import { HeatMap } from "./heatmap.js";
 import { Matrix } from "./matrix.js";
 import { Profile } from "./profile.js";

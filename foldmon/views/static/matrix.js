@@ -37,19 +37,19 @@ export class Matrix {
     this.plot.style.height = this.plot.style.width = `${side}px`;
     const count = values.length;
     const size = (side - LABEL) / count;
-    const top = (this.top = largest(values.flat()) || 1);
+    this.top = largest(values.flat()) || 1;
     const { css } = ramp();
     const gap = size > 8 ? 1 : 0;
-    values.forEach((row, i) =>
-      row.forEach((value, j) => {
-        ctx.fillStyle = value === null ? ink("hatch") : css[Math.round(255 * Math.min(1, value / top))];
+    for (const [i, row] of values.entries()) {
+      for (const [j, value] of row.entries()) {
+        ctx.fillStyle = value === null ? ink("hatch") : css[Math.round(255 * Math.min(1, value / this.top))];
         ctx.fillRect(LABEL + j * size, LABEL + i * size, Math.max(size - gap, 0.5), Math.max(size - gap, 0.5));
-      }),
-    );
+      }
+    }
     this.labels(ctx, probe.class_names, size);
     this.plot.setAttribute(
       "aria-label",
-      `${this.run.label}: mean folding by pair of classes, ${count} classes, largest ${fold(top)}. Arrow keys read values.`,
+      `${this.run.label}: mean folding by pair of classes, ${count} classes, largest ${fold(this.top)}. Arrow keys read values.`,
     );
   }
 

@@ -47,7 +47,7 @@ export class Profile {
     for (const [kind, , at] of curves) {
       const values = run.slice("cumulative", at);
       ctx.beginPath();
-      values.forEach((value, i) => ctx.lineTo(x(value), box.y0 + (i + 0.5) * row));
+      for (const [i, value] of values.entries()) ctx.lineTo(x(value), box.y0 + (i + 0.5) * row);
       ctx.setLineDash(kind === "start" ? [3, 3] : []);
       ctx.strokeStyle = kind === "chosen" ? page.colour(run) : ink(kind === "best" ? "ink2" : "ink3");
       ctx.lineWidth = kind === "chosen" ? 2.2 : 1.2;

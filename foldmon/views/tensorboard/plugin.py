@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tensorboard.plugins import base_plugin
 
-from foldmon.journal.finding import find_journals, label_of
+from foldmon.journal.finding import JOURNAL, find_journals, label_of
 from foldmon.views.run.details import details
-from foldmon.views.run.run import Run
+from foldmon.views.run.reading import Run
 
 if TYPE_CHECKING:
     from werkzeug import Request, Response
 
 _STATIC = Path(__file__).parents[1] / "static"
+# Seconds between two looks through the logdir, and of one look.
+_EVERY, _LONGEST = 60.0, 0.5
 
 
 class FoldingPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
@@ -35,11 +38,32 @@ class FoldingPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
         self._found = False
+        self._walk = os.walk(self._logdir)
+        self._next_look = 0.0
 
     def is_active(self) -> bool:
-        """Whether there is any journal under the logdir."""
-        self._found = self._found or next(self._journals(), None) is not None
-        return self._found
+        """Whether there is any journal under the logdir.
+
+        TensorBoard asks at every reload, but only where no event carries the plugin's name; those that the
+        exporter writes do. So the logdir, huge or remote as it may be, is looked through once a minute, half
+        a second at a time, for the sake of runs that have a journal and no event.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if not self._found and now >= self._next_look:
+                self._next_look = now + _EVERY
+                self._found = self._look(now + _LONGEST)
+            return self._found
+
+    def _look(self, until: float) -> bool:
+        """Go on through the folders; True at the first journal, False where time or folders have run out."""
+        for folder, _, files in self._walk:
+            if JOURNAL in files and not os.path.islink(os.path.join(folder, JOURNAL)):
+                return True
+            if time.monotonic() >= until:
+                return False  # the next look goes on here
+        self._walk = os.walk(self._logdir)
+        return False
 
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
         """The tab's name and its script."""
@@ -65,6 +89,7 @@ class FoldingPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         """Names and labels of the runs, and where they were looked for."""
         with self._lock:
             found = dict(self._journals())
+            self._found = self._found or bool(found)
             self._runs = {
                 name: self._runs.get(name) or Run(path, name, label_of(name, self._logdir))
                 for name, path in found.items()
