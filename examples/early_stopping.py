@@ -2,9 +2,9 @@
 
 A network learns 300 digits of which 40% carry a wrong label: the digits first, the mistakes later. The
 warning reads the folding of held-out images and the training loss; the validation accuracy is computed for
-the printed comparison only. The warning misses about half of the runs that degrade, and it mostly comes well
-after the best epoch, here too: it says that something went wrong, not when to stop. With labels at hand, stop
-by them. tests/benchmarks/warnings/RESULTS.md says where the warning helps and where not.
+the printed comparison only. The warning misses a quarter or more of the runs that degrade, and it mostly
+comes well after the best epoch, here too: it says that something went wrong, not when to stop. With labels
+at hand, stop by them. tests/benchmarks/warnings/RESULTS.md says where the warning helps and where not.
 
     python examples/early_stopping.py
 """

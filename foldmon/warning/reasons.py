@@ -14,13 +14,7 @@ from foldmon.warning.signals import running_means, since_early
 
 _WORDS = {
     "phi": "log of the mean folding",
-    "tail": "log of the folding of the most folded paths",
     "crossings": "log of the region crossings a path",
-    "reach": "log of the largest distance from the start of a path",
-    "profile": "growth of folding with depth",
-    "order": "share of layers at which folding grows",
-    "last_layer": "log of the last layer's folding",
-    "within_between": "log ratio of crossings within a predicted class and between two",
     "changes": "class changes a held-out path beyond the needed one",
     "elsewhere": "share of a held-out path in a third class",
     "classes": "entropy of the predicted classes (nats)",
@@ -42,8 +36,6 @@ _WORDS = {
     "surprise": "cost of the class predicted for long under the present predictions (nats)",
     "surprise_soft": "cost of what was predicted for long under the present predictions (nats)",
     "divergence": "divergence of what was predicted for long from the present predictions (nats)",
-    "dead": "share of dead units",
-    "saturated": "share of saturated units",
     "loss": "log of the training loss",
     "loss_itself": "training loss",
     "doubt_less_loss": "entropy of held-out predictions less the training loss (nats)",

@@ -8,7 +8,7 @@ import numpy as np
 
 from foldmon.folding.results.statistics import Floats
 
-Shape = Callable[[Floats], Floats]
+CourseShape = Callable[[Floats], Floats]
 """From courses of shape (B,) or (B, R), blocks first, to one number each."""
 
 _RECENT = 3
@@ -99,7 +99,7 @@ def _median(values: Floats) -> Floats:
     return middle
 
 
-SHAPES: dict[str, Shape] = {
+SHAPES: dict[str, CourseShape] = {
     "recent": recent,
     "rise": rise,
     "fall": fall,

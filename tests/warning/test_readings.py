@@ -14,14 +14,13 @@ def test_readings_of_a_report_are_all_known():
     net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
     report = foldmon.measure(net, (torch.randn(20, 4), torch.randn(20, 4)))
     readings = read({**report.to_dict(), "logged": {"loss": 1.0, "val_loss": 1.2}})
-    assert all(math.isfinite(readings[name]) for name in readings if name != "within_between")
+    assert all(math.isfinite(value) for value in readings.values())
     assert readings["phi"] == pytest.approx(math.log(report.phi + 1e-3))
     assert {"layer 1", "layer 3"} <= readings.keys()
 
 
 def test_a_record_that_says_nothing_reads_as_nan():
     readings = read({"step": 0, "decision": None})
-    assert readings.pop("nonfinite") == 0
     assert all(math.isnan(value) for value in readings.values())
 
 
@@ -36,12 +35,6 @@ def test_nan_in_a_journal_line_reads_as_nan():
 def test_changes_count_only_those_beyond_the_needed_one():
     decision = {"changes": 1.5, "ends": [[0, 1], [2, 2]]}
     assert read({"decision": decision})["changes"] == pytest.approx(1.0)
-
-
-def test_within_against_between_predicted_classes():
-    ends = [[0, 0]] * 4 + [[0, 1]] * 4
-    record = {"network_r1": [1] * 8, "network_r2": [10] * 4 + [40] * 4, "decision": {"ends": ends}}
-    assert read(record)["within_between"] == pytest.approx(math.log(10.1 / 40.1))
 
 
 def test_entropy_of_the_predicted_classes_and_the_unsure_share():
@@ -63,10 +56,3 @@ def test_margins_are_log_odds_between_the_two_leading_classes():
     assert readings["margin_25"] == pytest.approx(2.75 / 4.5, abs=1e-4)
     sharp = np.where(np.arange(8).reshape(4, 2, 1) < 2, 0.5, shares)
     assert read({"decision": {"probabilities": sharp.tolist()}})["low_margins"] == 0.25
-
-
-def test_depth_profile():
-    readings = read({"cumulative": [0.0, 0.1, 0.05, 0.2], "folding": [0.0, 0.2, 0.1, 0.3]})
-    assert readings["profile"] == pytest.approx(0.2)
-    assert readings["order"] == pytest.approx(2 / 3)
-    assert readings["last_layer"] == pytest.approx(math.log(0.301))

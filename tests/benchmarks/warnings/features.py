@@ -11,8 +11,9 @@ from foldmon.warning.consensus import Consensus
 from foldmon.warning.detector import HOLD, WARM_UP
 from foldmon.warning.forest import Key
 from foldmon.warning.history import filled
-from foldmon.warning.readings import LAYER, read
+from foldmon.warning.readings import LAYER
 from foldmon.warning.signals import SHAPES, signals
+from tests.benchmarks.warnings.readings import read
 from tests.benchmarks.warnings.truth import Outcome, column, outcome
 
 PAIRED = ("phi", "crossings", "changes", "elsewhere", "doubt")
