@@ -14,7 +14,7 @@ from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.model.unwrap import require_module, unwrap
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.sampled import measure_sampled
-from foldmon.folding.symbols.activations import SELECTED_INDEX, register_activation
+from foldmon.folding.symbols.registry import SELECTED_INDEX, register_activation
 from foldmon.folding.undisturbed.buffers import kept_buffers
 from foldmon.folding.undisturbed.compiled import compiled_functions
 from foldmon.folding.undisturbed.random_state import preserved_random_state

@@ -19,15 +19,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from foldmon.folding.model.row_order import put_back
-from foldmon.folding.symbols.activations import Reading, reader_of
-from foldmon.folding.symbols.functions import (
-    FUNCTIONS,
-    FUSED,
-    KINKS,
-    SORTS,
-    FunctionRule,
-    as_function,
-)
+from foldmon.folding.symbols.activations import Activation, Reading
+from foldmon.folding.symbols.functions import FUSED, KINKS, SORTS, as_function
+from foldmon.folding.symbols.registry import FUNCTIONS, reader_of
 
 Visit = Callable[[str, Reading], None]
 """Receives a site's name and what was read there, during the forward pass."""
@@ -196,11 +190,11 @@ class Taps:
             why = f"the gates of {FUSED[function]} live inside a fused kernel, which no hook can look into"
             self.sightings.not_covered.setdefault(name, why)
 
-    def _read(self, rule: FunctionRule, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    def _read(self, rule: Activation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Read a call; False where it is no activation after all."""
         name = _join(self.place, rule.name)
         try:
-            reading = rule.read(args, kwargs)
+            reading = rule.read_call(args, kwargs)
         except (TypeError, ValueError) as error:
             self.sightings.not_covered.setdefault(name, f"the call could not be read: {error}")
             return True
