@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from foldmon.folding.results.statistics import Floats, Ints
+from foldmon.folding.values import ByContent
 
 LEADING = 4
 """Number of most probable classes that are kept of a prediction."""
@@ -19,8 +20,8 @@ CERTAINTY = 2 + 2 * LEADING
 """Columns of :func:`certainty`."""
 
 
-@dataclass(frozen=True)
-class DecisionFolding:
+@dataclass(frozen=True, eq=False)
+class DecisionFolding(ByContent):
     """Changes of the predicted class along each path, and the predictions at its ends; it needs no labels.
 
     Attributes:

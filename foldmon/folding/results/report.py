@@ -18,10 +18,11 @@ from foldmon.folding.results.statistics import (
     class_pair_means,
     folding,
 )
+from foldmon.folding.values import ByContent
 
 
-@dataclass(frozen=True)
-class FoldingReport:
+@dataclass(frozen=True, eq=False)
+class FoldingReport(ByContent):
     """Folding of P paths in L activation layers, with all distances in numbers of units.
 
     Attributes:
