@@ -24,6 +24,7 @@ from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.model.unwrap import wrappers
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.sampled import WalkedPaths, report_of, walk
+from foldmon.torch_internals import buffers_of
 
 T = TypeVar("T")
 
@@ -135,16 +136,16 @@ class Team:
 
         Tensors are exchanged, not written to: a backward pass may still need the own ones.
         """
-        places = [(m, name) for m in model.modules() for name, b in m._buffers.items() if b is not None]
-        own = [module._buffers[name] for module, name in places]
+        places = [(m, name) for m in model.modules() for name, b in buffers_of(m).items() if b is not None]
+        own = [buffers_of(module)[name] for module, name in places]
         values = self.from_first(lambda: [b.cpu() for b in own if b is not None]) if places else []
         try:
             for (module, name), mine, value in zip(places, own, values, strict=True):
-                module._buffers[name] = value.to(mine.device) if mine is not None else None
+                buffers_of(module)[name] = value.to(mine.device) if mine is not None else None
             yield
         finally:
             for (module, name), mine in zip(places, own, strict=True):
-                module._buffers[name] = mine
+                buffers_of(module)[name] = mine
 
     def _share(self, paths: int) -> range:
         place, size = self.ranks.index(dist.get_rank()), len(self.ranks)

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from foldmon.folding.data.heldout import HeldOut, read_held_out
 from foldmon.folding.data.trees import (
@@ -21,6 +20,7 @@ from foldmon.folding.data.trees import (
     to_tensors,
 )
 from foldmon.folding.values import ByContent
+from foldmon.torch_internals import pytree
 
 Kind = Literal["inter", "intra", "any"]
 

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils import _pytree as pytree
 
 from foldmon.folding.symbols.activations import ACTIVATIONS, Thresholds
 from foldmon.folding.symbols.functions import SELECTIONS
+from foldmon.torch_internals import pytree
 
 
 class Linearity(IntEnum):

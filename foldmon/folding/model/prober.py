@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.data.trees import call
@@ -38,6 +37,7 @@ from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.decision import CERTAINTY, certainty, class_logits
 from foldmon.folding.symbols.activations import Reading
 from foldmon.folding.undisturbed.flags import eager_eval
+from foldmon.torch_internals import is_lazy
 
 Forward = Callable[[nn.Module, Any], Any]
 Look = Callable[[int, Reading], None]

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn import functional as F
 
-HOMES = (torch, F, Tensor, torch._C._nn, torch.special)
+from foldmon import torch_internals
+from foldmon.torch_internals import OpOverload, OpOverloadPacket
+
+HOMES = (torch, F, Tensor, torch_internals.NATIVE, torch.special)
 """Where torch keeps its functions."""
 
 
@@ -48,7 +50,7 @@ SORTS = frozenset({torch.sort, torch.argsort, Tensor.sort, Tensor.argsort})
 
 FUSED: Mapping[Callable[..., Any], str] = spelled(
     ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
-    (torch, torch._VF),
+    (torch, torch_internals.FUSED),
 )
 """Recurrent kernels whose gates no hook can see."""
 

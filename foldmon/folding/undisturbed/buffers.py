@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
+
+from foldmon.torch_internals import buffers_of, is_lazy
 
 
 @contextmanager
@@ -18,9 +19,9 @@ def kept_buffers(model: nn.Module) -> Iterator[None]:
     Tensors are exchanged, not written to: a backward pass may still need the own ones.
     """
     own = [
-        (module._buffers, dict(module._buffers))
+        (buffers_of(module), dict(buffers_of(module)))
         for module in model.modules()
-        if module._buffers and not isinstance(module, torch.jit.ScriptModule)
+        if buffers_of(module) and not isinstance(module, torch.jit.ScriptModule)
     ]
     copies: dict[int, Any] = {}
     try:
