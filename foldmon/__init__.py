@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from foldmon.folding.results.coverage import Coverage
     from foldmon.folding.results.decision import DecisionFolding
     from foldmon.folding.results.report import FoldingReport
-    from foldmon.folding.symbols.activations import SELECTED_INDEX, register_activation
+    from foldmon.folding.symbols.registry import SELECTED_INDEX, register_activation
     from foldmon.journal.writing import JSONLExporter
     from foldmon.monitor.monitor import Monitor
     from foldmon.regularize.regularizer import FoldingRegularizer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Looked up at first use: importing foldmon costs next to nothing, and TensorBoard, which imports the package
 # for its tab, starts whatever else is broken.
 _HOMES = {
-    "SELECTED_INDEX": "folding.symbols.activations",
+    "SELECTED_INDEX": "folding.symbols.registry",
     "ConsoleExporter": "exporters.console",
     "Coverage": "folding.results.coverage",
     "DecisionFolding": "folding.results.decision",
@@ -38,7 +38,7 @@ _HOMES = {
     "WandbExporter": "exporters.wandb",
     "draw_pairs": "folding.data.pairs",
     "measure": "folding.measuring",
-    "register_activation": "folding.symbols.activations",
+    "register_activation": "folding.symbols.registry",
     "watch": "watching",
 }
 

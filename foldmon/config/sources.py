@@ -20,6 +20,8 @@ from foldmon.folding.model.names import unknown_name
 logger = logging.getLogger("foldmon")
 
 PREFIX = "FOLDMON_"
+# Of the process, no options of a monitor's: read where it acts, in foldmon.folding.model.memory.
+_NO_OPTIONS = (PREFIX + "KEEP_FREED_MEMORY",)
 _LARGEST = 2**20  # bytes; no hand-written options file comes near
 
 ConfigLike = Config | str | os.PathLike[str]
@@ -67,7 +69,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {PREFIX + name.upper(): name for name in option_names()}
     options = {}
     for variable in sorted(environment):
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable in _NO_OPTIONS:
             continue
         if variable not in known:
             logger.warning("foldmon: %s", unknown_name("environment variable", variable, known))

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils import _pytree as pytree
-from torch.utils.hooks import RemovableHandle
 
 from foldmon.folding.model.unwrap import unwrap
 from foldmon.regularize.gradient import Weight, add_gradient
 from foldmon.regularize.probe import Slope, refuse_reentrant_checkpoint
+from foldmon.torch_internals import RemovableHandle, in_backward, pytree
 
 Evaluate = Callable[[Any, Any], tuple[Weight, Slope] | None]
 
@@ -46,7 +45,8 @@ class AttachedHook:
         return self._run(module, args, kwargs, output)
 
     def _mark(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        if module is not self.module or not module.training or _in_backward():
+        # A checkpoint around the whole model runs it, and its hooks, again during the backward pass.
+        if module is not self.module or not module.training or in_backward():
             return None
         if not torch.is_grad_enabled():
             refuse_reentrant_checkpoint()
@@ -86,11 +86,6 @@ def _get_inert_hook() -> Any:
 
 def _unchanged(saved: Tensor) -> Tensor:
     return saved
-
-
-def _in_backward() -> bool:
-    # A checkpoint around the whole model runs it, and its hooks, again during the backward pass.
-    return bool(torch._C._current_graph_task_id() != -1)
 
 
 def _packed(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -23,6 +23,7 @@ from foldmon.folding.symbols.activations import Reading, Thresholds
 from foldmon.folding.undisturbed.flags import eval_flags
 from foldmon.folding.undisturbed.random_state import preserved_random_state
 from foldmon.regularize.soft import Softness, soft_folding
+from foldmon.torch_internals import is_reentrant_checkpoint
 
 # Keeps half-precision gradients of the pass above underflow, as a GradScaler does; a power of two, so
 # that taking it out again changes no digit.
@@ -180,8 +181,7 @@ def refuse_reentrant_checkpoint() -> None:
     """
     frame = sys._getframe()
     while frame is not None:
-        code = frame.f_code
-        if code.co_name == "forward" and code.co_filename.replace("\\", "/").endswith("utils/checkpoint.py"):
+        if is_reentrant_checkpoint(frame.f_code):
             raise RuntimeError(
                 "the regularizer cannot reach activations inside torch.utils.checkpoint with "
                 "use_reentrant=True; pass use_reentrant=False to checkpoint "

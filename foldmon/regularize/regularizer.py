@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.data.trees import batch_size, to_tensors
@@ -20,6 +19,7 @@ from foldmon.regularize.gradient import Weight, term
 from foldmon.regularize.probe import Slope, SoftProbe
 from foldmon.regularize.schedules import Schedule, constant
 from foldmon.regularize.soft import Softness
+from foldmon.torch_internals import RemovableHandle
 
 
 class FoldingRegularizer:

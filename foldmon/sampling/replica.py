@@ -10,16 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_HOOKS = (
-    "_forward_pre_hooks",
-    "_forward_hooks",
-    "_backward_pre_hooks",
-    "_backward_hooks",
-    "_state_dict_pre_hooks",
-    "_state_dict_hooks",
-    "_load_state_dict_pre_hooks",
-    "_load_state_dict_post_hooks",
-)
+from foldmon.torch_internals import HOOKS, copy_all, state_of
+
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -60,7 +52,7 @@ class Replica:
             module.training = False
         self.module.requires_grad_(False)
         # Dicts and submodules' tensors, not modules: the root must be free to go.
-        self._dicts = [d for m in originals for d in (m._modules, m._parameters, m._buffers)]
+        self._dicts = [d for m in originals for d in state_of(m)]
         self._sources = _tensors(model)
         self._targets = _tensors(self.module)
         self._structure = self._structure_now()
@@ -81,7 +73,7 @@ class Replica:
         with torch.no_grad():
             if self._sources:
                 try:
-                    torch._foreach_copy_(self._targets, self._sources)
+                    copy_all(self._targets, self._sources)
                 except RuntimeError:
                     # A buffer that overlaps itself (an expanded view) can be read but not written.
                     return False
@@ -124,7 +116,7 @@ def _without_foreign_hooks(modules: Iterable[nn.Module]) -> tuple[dict[int, Any]
     memo: dict[int, Any] = {}
     stripped = 0
     for module in modules:
-        for name in _HOOKS:
+        for name in HOOKS:
             hooks = vars(module).get(name)
             if hooks:
                 own = OrderedDict((key, hook) for key, hook in hooks.items() if _is_models_own(hook))

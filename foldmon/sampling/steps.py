@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
-from torch.utils.hooks import RemovableHandle
+
+from foldmon.torch_internals import RemovableHandle
 
 logger = logging.getLogger("foldmon")
 

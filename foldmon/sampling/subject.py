@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import weakref
 from collections.abc import Callable
 
@@ -22,6 +21,7 @@ from foldmon.sampling.plan import Plan
 from foldmon.sampling.replica import CannotCopyError, Replica, size_in_bytes
 from foldmon.sampling.strategies import AsTeam, InPlace, OnCopy, Strategy
 from foldmon.sampling.team import Team, resharded
+from foldmon.torch_internals import is_lazy, may_have_compiled
 
 logger = logging.getLogger("foldmon")
 
@@ -55,7 +55,7 @@ class Subject:
         forward: Forward | None,
         team: Team | None = None,
     ) -> None:
-        if any(nn.parameter.is_lazy(tensor) for tensor in model.parameters()):
+        if any(is_lazy(tensor) for tensor in model.parameters()):
             raise ValueError(
                 "the model has lazy parameters without shapes; run one forward pass before foldmon.watch"
             )
@@ -144,7 +144,7 @@ class Subject:
 
 
 def _runs_compiled_functions(look: Callable[[], object]) -> bool:
-    if "torch._dynamo" not in sys.modules:
+    if not may_have_compiled():
         return False
     try:
         with preserved_random_state(), compiled_functions("fail_on_recompile"):

@@ -166,6 +166,12 @@ def test_an_unknown_variable_is_told_and_harms_nothing(caplog):
     assert "did you mean 'FOLDMON_EVERY'" in caplog.text
 
 
+def test_a_variable_of_the_process_is_known_and_no_option(caplog):
+    with caplog.at_level(logging.WARNING, "foldmon"):
+        assert resolved(None, {"FOLDMON_KEEP_FREED_MEMORY": "0"}, {}) == Config()
+    assert not caplog.records
+
+
 def test_the_signature_of_watch_stays_readable():
     parameters = inspect.signature(foldmon.watch).parameters
     assert parameters["budget"].default == Config().budget

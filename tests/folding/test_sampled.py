@@ -15,7 +15,7 @@ from foldmon import Pairs
 from foldmon.folding import sampled
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.report import FoldingReport
-from foldmon.folding.symbols import activations
+from foldmon.folding.symbols import registry
 
 
 class Mixed(nn.Module):
@@ -46,7 +46,7 @@ def numbers(report: FoldingReport) -> list[np.ndarray]:
 def test_groups_of_codes_do_not_matter(
     dtype: torch.dtype, codes: int, chunk: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(activations._modules, nn.MaxPool2d, activations._read_selected_index)
+    monkeypatch.setitem(registry._by_class, nn.MaxPool2d, registry._read_selected_index)
     torch.manual_seed(0)
     # Small integers are exact in every type and order of summation, so that passes of any size agree.
     model = Mixed().to(dtype).eval()

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from foldmon.folding.data.trees import batch_size, map_tensors, to_tensors
 from foldmon.folding.undisturbed.random_state import preserved_random_state
+from foldmon.torch_internals import pytree
 
 _TARGET_KEYS = ("labels", "label", "target", "targets")
 

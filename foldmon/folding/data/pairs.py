@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from foldmon.folding.data.heldout import HeldOut, read_held_out
 from foldmon.folding.data.trees import (
@@ -19,12 +19,14 @@ from foldmon.folding.data.trees import (
     take_rows,
     to_tensors,
 )
+from foldmon.folding.data.values import ByContent
+from foldmon.torch_internals import pytree
 
 Kind = Literal["inter", "intra", "any"]
 
 
-@dataclass(frozen=True)
-class Pairs:
+@dataclass(frozen=True, eq=False)
+class Pairs(ByContent):
     """The ends of the paths.
 
     Attributes:
@@ -85,9 +87,25 @@ class Pairs:
                 digest.update(content.numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def __getitem__(self, rows: slice) -> Pairs:
-        """The pairs of a slice, as views."""
-        index = torch.arange(len(self))[rows]
+    def __getitem__(self, places: int | slice | Sequence[int] | npt.NDArray[Any] | Tensor) -> Pairs:
+        """Some of the pairs, as pairs: of a number one, of a slice, whole numbers or a mask those.
+
+        Raises:
+            IndexError: no such pair.
+            ValueError: no pair at all is chosen.
+
+        Example:
+            >>> import torch, foldmon
+            >>> pairs = foldmon.Pairs(torch.zeros(5, 3), torch.ones(5, 3))
+            >>> len(pairs[-1]), len(pairs[1:3]), len(pairs[[4, 0, 4]])
+            (1, 2, 3)
+        """
+        if isinstance(places, Tensor):
+            places = places.numpy(force=True)
+        rows = np.ascontiguousarray(np.arange(len(self))[places])
+        if rows.ndim != 1:
+            raise IndexError("pairs lie in a row; take some by a number, a slice, a list or a mask")
+        index = torch.from_numpy(rows)
         return Pairs(
             take_rows(self.first, index),
             take_rows(self.second, index),

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
+
+from foldmon.torch_internals import pytree
 
 _SHOWN = 8  # entries of a tuple or dict in an error message
 _COMMON = (

@@ -1,7 +1,7 @@
 """Which parts of a model keep the pre-activations piecewise linear along a straight line.
 
 A line stays linear through a linear part, and gains breakpoints in an activation function that is linear
-in pieces or in a *bend*: a selection outside activation layers (max-pooling, ``maximum``, ``clamp``,
+in pieces or in a *kink*: a selection outside activation layers (max-pooling, ``maximum``, ``clamp``,
 ``abs``), whose breakpoints follow from its inputs just as an activation's do. Everything else is taken
 for curved until a midpoint shows otherwise.
 """
@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils import _pytree as pytree
 
-from foldmon.folding.symbols.activations import Thresholds
+from foldmon.folding.symbols.activations import ACTIVATIONS, Thresholds
 from foldmon.folding.symbols.functions import SELECTIONS
+from foldmon.torch_internals import pytree
 
 
 class Linearity(IntEnum):
@@ -48,15 +48,9 @@ class Kink:
     select: Callable[[Tensor], Tensor] | None = None
 
 
-_PIECEWISE_LINEAR = (
-    nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid, nn.Softshrink,
-)  # fmt: skip
-_PIECEWISE_LINEAR_FUNCTIONS = frozenset(
-    {
-        "relu", "leaky_relu", "prelu", "relu6", "hardtanh", "hardsigmoid", "softshrink",
-        "clamp", "clip", "clamp_min",
-    }
-)  # fmt: skip
+_CLASSES = frozenset(cls for row in ACTIVATIONS if row.linear_in_pieces for cls in row.classes)
+# In evaluation the module draws no slopes; a call of rrelu may (training=True).
+_CALLS = frozenset(row.name for row in ACTIVATIONS if row.linear_in_pieces) - {"rrelu"}
 # Linear in all tensors together, or changing no values.
 _ALWAYS_LINEAR = frozenset(
     {
@@ -95,9 +89,9 @@ def linearity_of_site(site: str, modules: Mapping[str, nn.Module]) -> Linearity:
     name = name if name and call.isdigit() else site
     module = modules.get(name)
     if module is None:
-        linear = name.rpartition("/")[2] in _PIECEWISE_LINEAR_FUNCTIONS
+        linear = name.rpartition("/")[2] in _CALLS
         return Linearity.LINEAR if linear else Linearity.CURVED
-    if type(module) in _PIECEWISE_LINEAR:
+    if type(module) in _CLASSES:
         return Linearity.LINEAR
     known = type(module).__module__.startswith(("torch.", "transformers."))
     return Linearity.CURVED if known else Linearity.HIDDEN

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 # glibc learns from freed blocks below 32 MiB.
@@ -14,8 +16,11 @@ def keep_freed_memory() -> None:
     glibc hands freed memory back to the kernel once it exceeds twice the largest block that was freed so
     far, and a pass that has to fetch its memory again, page by page, takes up to a fifth longer. One block
     of the largest size that counts, freed without being touched, is enough to learn from. Other C
-    libraries learn nothing from it, which costs microseconds.
+    libraries learn nothing from it, which costs microseconds. What glibc learns holds for the whole process:
+    with ``FOLDMON_KEEP_FREED_MEMORY=0`` in the environment it is taught nothing.
     """
+    if os.environ.get("FOLDMON_KEEP_FREED_MEMORY", "").strip().lower() in ("0", "false", "no", "off"):
+        return
     torch.empty(_LEARNT_BYTES, dtype=torch.uint8)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.data.trees import map_tensors, take_rows
 from foldmon.folding.model.batch_axis import batch_axis, batch_back, batch_first
 from foldmon.folding.model.names import unknown_name
+from foldmon.torch_internals import pytree
 
 # Rows of the two passes that tell where the batch is in an embedding module's output.
 _FEW, _MORE = 2, 3

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.data.trees import call
@@ -40,6 +39,7 @@ from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.decision import CERTAINTY, certainty, class_logits
 from foldmon.folding.symbols.activations import Reading
 from foldmon.folding.undisturbed.flags import eager_eval
+from foldmon.torch_internals import is_lazy
 
 T = TypeVar("T")
 

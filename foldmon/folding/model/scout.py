@@ -206,7 +206,7 @@ def nothing_found(
         "no activation layer was found in the model, so there is nothing to measure.",
         f"Modules that ran: {', '.join(seen) or 'none'}.",
     ]
-    lines += [f"Not understood: {place}: {why}." for place, why in not_covered.items()]
+    lines += [f"Not covered: {place}: {why}." for place, why in not_covered.items()]
     if named := ", ".join(kinks):
         lines.append(f"Functions that bend without being an activation: {named}.")
     lines.append(

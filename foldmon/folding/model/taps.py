@@ -16,18 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils.hooks import RemovableHandle
 
 from foldmon.folding.model.row_order import put_back
-from foldmon.folding.symbols.activations import Reading, reader_of
-from foldmon.folding.symbols.functions import (
-    FUNCTIONS,
-    FUSED,
-    KINKS,
-    SORTS,
-    FunctionRule,
-    as_function,
-)
+from foldmon.folding.symbols.activations import Activation, Reading
+from foldmon.folding.symbols.functions import FUSED, KINKS, SORTS, as_function
+from foldmon.folding.symbols.registry import FUNCTIONS, reader_of
+from foldmon.torch_internals import RemovableHandle, has_forward_hooks, is_under_vmap, unseen
 
 Visit = Callable[[str, Reading], None]
 """Receives a site's name and what was read there, during the forward pass."""
@@ -158,7 +152,7 @@ class Taps:
         if reading.values.is_complex():
             self.sightings.not_covered.setdefault(name, "its pre-activations are complex numbers")
             return
-        if torch._C._functorch.is_functorch_wrapped_tensor(reading.values):
+        if is_under_vmap(reading.values):
             why = "it runs under torch.vmap, where no input's values can be read"
             self.sightings.not_covered.setdefault(name, why)
             return
@@ -196,11 +190,11 @@ class Taps:
             why = f"the gates of {FUSED[function]} live inside a fused kernel, which no hook can look into"
             self.sightings.not_covered.setdefault(name, why)
 
-    def _read(self, rule: FunctionRule, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    def _read(self, rule: Activation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Read a call; False where it is no activation after all."""
         name = _join(self.place, rule.name)
         try:
-            reading = rule.read(args, kwargs)
+            reading = rule.read_call(args, kwargs)
         except (TypeError, ValueError) as error:
             self.sightings.not_covered.setdefault(name, f"the call could not be read: {error}")
             return True
@@ -212,7 +206,7 @@ class Taps:
 def _has_nothing_to_see(module: nn.Module) -> bool:
     """Whether a module runs no code but torch's own for a layer that is linear in eval mode."""
     # A subclass, a method of the instance's own and hooks may each call any function.
-    own_code = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    own_code = has_forward_hooks(module) or "forward" in vars(module)
     return type(module) in _LINEAR and not own_code
 
 
@@ -250,7 +244,7 @@ class _Enter:
         z = args[0] if args else next((v for v in kwargs.values() if isinstance(v, Tensor)), None)
         if isinstance(z, Tensor):
             # What the visitor computes is none of the model's calls.
-            with torch._C.DisableTorchFunction():
+            with unseen():
                 taps.saw(name, self.reader(module, z))
         else:
             taps.sightings.not_covered.setdefault(name, "its first input is no tensor")

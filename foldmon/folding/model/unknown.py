@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from foldmon.folding.model.taps import Sightings
-from foldmon.folding.symbols.activations import reader_of
+from foldmon.folding.symbols.registry import reader_of
 
 
 def hidden_activations(sightings: Sightings, sites: Iterable[str], like: Tensor) -> dict[str, str]:

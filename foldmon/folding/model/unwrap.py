@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from foldmon.torch_internals import COMPILED_WRAPPER, WRAPPED_BY_COMPILE
+
 # Wrappers by class name (some need a distributed build to import) and the attribute that holds the
 # wrapped module.
 _WRAPPED = {
-    "OptimizedModule": "_orig_mod",
+    COMPILED_WRAPPER: WRAPPED_BY_COMPILE,
     "DistributedDataParallel": "module",
     "DataParallel": "module",
 }

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from foldmon.folding.data.values import ByContent
 from foldmon.folding.results.statistics import Floats, Ints
 
 LEADING = 4
@@ -19,8 +20,8 @@ CERTAINTY = 2 + 2 * LEADING
 """Columns of :func:`certainty`."""
 
 
-@dataclass(frozen=True)
-class DecisionFolding:
+@dataclass(frozen=True, eq=False)
+class DecisionFolding(ByContent):
     """Changes of the predicted class along each path, and the predictions at its ends; it needs no labels.
 
     Attributes:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foldmon.folding.data.values import ByContent
 from foldmon.folding.results.statistics import Floats, Ints, UnitNumbers, folding
 
 
-@dataclass(frozen=True)
-class Distances:
+@dataclass(frozen=True, eq=False)
+class Distances(ByContent):
     """Distances walked on P paths in L activation layers, in numbers of units.
 
     Attributes:

@@ -14,7 +14,7 @@ from foldmon.folding.results.distances import Distances
 from foldmon.folding.results.statistics import Floats, Ints, bootstrap_interval, class_pair_means
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FoldingReport(Distances):
     """Folding of P paths in L activation layers, with all distances in numbers of units.
 

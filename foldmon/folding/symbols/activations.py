@@ -1,4 +1,4 @@
-"""Which pieces an activation function has, and where its pre-activation is found.
+"""The table of activation functions: one row each, whether it is called as a module or as a function.
 
 A unit's *symbol* is the number of thresholds that its pre-activation exceeds strictly (piece 0 lies
 below the first threshold). Two inputs are equivalent for a layer when all its symbols agree; for ReLU
@@ -8,29 +8,14 @@ section 2), for other activations the equivalence classes of arXiv 2503.08502, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 Thresholds = tuple[float, ...]
 """Sorted cuts of the pre-activation axis, in units of the pre-activation."""
-
-ThresholdsLike = float | Sequence[float] | Callable[[nn.Module], Sequence[float]]
-
-
-class _SelectedIndex:
-    """Marks a pooling class whose code is the index that each window selects."""
-
-    def __repr__(self) -> str:
-        return "foldmon.SELECTED_INDEX"
-
-
-SELECTED_INDEX = _SelectedIndex()
-"""Given to :func:`register_activation` for a max-pooling class: the selected index becomes the symbol."""
 
 
 @dataclass(frozen=True)
@@ -46,131 +31,116 @@ class Reading:
     thresholds: Thresholds | None
 
 
-ModuleReader = Callable[[nn.Module, Tensor], Reading]
-
-AT_ZERO: Thresholds = (0.0,)
-_modules: dict[type[nn.Module], ModuleReader] = {}
-# Classes of the transformers library, by name so that it is never imported; every one of them is
-# smooth or piecewise linear with its only equivalence cut at zero.
-_TRANSFORMERS_AT_ZERO = frozenset(
-    {
-        "GELUActivation", "NewGELUActivation", "FastGELUActivation", "QuickGELUActivation",
-        "AccurateGELUActivation", "GELUTanh", "PytorchGELUTanh", "SiLUActivation",
-        "MishActivation", "ReLUSquaredActivation", "XIELUActivation",
-    }
-)  # fmt: skip
+def _at(*cuts: float) -> Callable[..., Reading]:
+    return lambda z: Reading(z, cuts)
 
 
-def register_activation(cls: type[nn.Module], thresholds: ThresholdsLike | _SelectedIndex) -> None:
-    """Tell foldmon where the pieces of an activation class of yours meet.
-
-    Args:
-        cls: the module class; its subclasses are covered too unless registered themselves.
-        thresholds: one cut, a sorted sequence of cuts, or a function from the module to such a
-            sequence, in units of the pre-activation (the module's first input). For a max-pooling
-            class pass ``foldmon.SELECTED_INDEX``: the index that each window selects is the symbol.
-
-    Raises:
-        TypeError: ``cls`` is not a subclass of ``torch.nn.Module``.
-        ValueError: the thresholds are empty, not finite or not strictly increasing.
-
-    Example:
-        >>> import torch, foldmon
-        >>> class Square(torch.nn.Module):
-        ...     def forward(self, x):
-        ...         return x * x
-        >>> foldmon.register_activation(Square, 0.0)
-        >>> net = torch.nn.Sequential(torch.nn.Linear(2, 8), Square(), torch.nn.Linear(8, 2))
-        >>> foldmon.measure(net, (torch.zeros(3, 2), torch.ones(3, 2))).layers
-        ('1',)
-    """
-    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        raise TypeError(
-            f"register_activation takes a torch.nn.Module class, got {cls!r}; "
-            "functional calls of torch.nn.functional are covered without registration"
-        )
-    if isinstance(thresholds, _SelectedIndex):
-        if not issubclass(cls, tuple(_POOLS)):
-            raise TypeError(f"SELECTED_INDEX covers MaxPool1d, MaxPool2d and MaxPool3d, not {cls.__name__}")
-        _modules[cls] = _read_selected_index
-        return
-    if callable(thresholds):
-        by_module = thresholds
-        _modules[cls] = lambda module, z: Reading(z, _checked(by_module(module), cls))
-        return
-    cuts = _checked(thresholds, cls)
-    _modules[cls] = lambda module, z: Reading(z, cuts)
+_at_zero = _at(0.0)
 
 
-def _checked(thresholds: float | Sequence[float], cls: type) -> Thresholds:
-    values = (thresholds,) if isinstance(thresholds, (int, float)) else thresholds
-    cuts = tuple(float(value) for value in values)
-    finite = all(abs(cut) < float("inf") for cut in cuts)
-    if not cuts or not finite or any(b <= a for a, b in pairwise(cuts)):
-        raise ValueError(f"thresholds of {cls.__name__} must be finite and strictly increasing, got {cuts}")
-    return cuts
+def _between(z: Tensor, low: float, high: float) -> Reading:
+    return Reading(z, (float(low), float(high)))
 
 
-def reader_of(module: nn.Module) -> ModuleReader | None:
-    """How the symbols of ``module`` are read, or None where it is not a known activation layer."""
-    for cls in type(module).__mro__:
-        if cls in _modules:
-            return _modules[cls]
-        if cls.__name__ in _TRANSFORMERS_AT_ZERO and cls.__module__.startswith("transformers."):
-            return _read_at_zero
-    return None
-
-
-def _read_at_zero(_: nn.Module, z: Tensor) -> Reading:
-    return Reading(z, AT_ZERO)
-
-
-def _read_gate(module: nn.Module, z: Tensor) -> Reading:
-    return Reading(gate(z, int(module.dim)), AT_ZERO)  # type: ignore[arg-type]
-
-
-def gate(z: Tensor, dim: int) -> Tensor:
-    """The half of a gated linear unit's input that carries symbols."""
-    return z.chunk(2, dim)[1]
-
-
-_POOLS: dict[type[nn.Module], Callable[..., Any]] = {
-    nn.MaxPool1d: F.max_pool1d,
-    nn.MaxPool2d: F.max_pool2d,
-    nn.MaxPool3d: F.max_pool3d,
-}
-
-
-def _read_selected_index(module: nn.Module, z: Tensor) -> Reading:
-    pool = next(function for cls, function in _POOLS.items() if isinstance(module, cls))
-    _, index = pool(
-        z, module.kernel_size, module.stride, module.padding, module.dilation,
-        ceil_mode=module.ceil_mode, return_indices=True,
-    )  # fmt: skip
-    return Reading(index, None)
-
-
-def _register_builtin() -> None:
-    at_zero: tuple[type[nn.Module], ...] = (
-        nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU,
-        nn.Mish, nn.Softplus, nn.Tanh, nn.Tanhshrink, nn.Softsign, nn.Sigmoid, nn.LogSigmoid,
-    )  # fmt: skip
-    for cls in at_zero:
-        _modules[cls] = _read_at_zero
-    register_activation(nn.ReLU6, (0.0, 6.0))
-    register_activation(nn.Hardtanh, lambda m: (m.min_val, m.max_val))
-    register_activation(nn.Hardsigmoid, (-3.0, 3.0))
-    register_activation(nn.Hardswish, (-3.0, 3.0))
-    register_activation(nn.Hardshrink, lambda m: symmetric(m.lambd))
-    register_activation(nn.Softshrink, lambda m: symmetric(m.lambd))
-    register_activation(nn.Threshold, lambda m: (m.threshold,))
-    _modules[nn.GLU] = _read_gate
-
-
-def symmetric(width: float) -> Thresholds:
-    """The cuts of a shrinkage."""
+def _shrinkage(z: Tensor, width: float) -> Reading:
     # A shrinkage of width 0 is the identity on either side of one cut.
-    return (-float(width), float(width)) if width > 0 else AT_ZERO
+    return Reading(z, (-float(width), float(width)) if width > 0 else (0.0,))
 
 
-_register_builtin()
+def _gate(z: Tensor, dim: int) -> Reading:
+    return Reading(z.chunk(2, int(dim))[1], (0.0,))
+
+
+def _clamp(z: Tensor, low: Any, high: Any) -> Reading | None:
+    """ReLU where the one bound is 0 from below; any other clamp bends without being an activation."""
+    is_relu = high is None and isinstance(low, int | float) and low == 0 and z.is_floating_point()
+    return Reading(z, (0.0,)) if is_relu else None
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A row of the table.
+
+    Attributes:
+        name: of the function, where torch has one, as sites are named.
+        classes: its module classes; a text is the name of a class of the transformers library, which is
+            never imported for it.
+        aliases: further names of the function in torch.
+        options: what ``read`` needs to know: the names of a call's arguments, in order behind the input,
+            with their defaults; a module has them as attributes.
+        read: ``read(z, *options)``, what of the pre-activations z carries symbols, None where the call is
+            no activation although the same function may be one elsewhere.
+        linear_in_pieces: whether it is continuous and linear from each threshold to the next.
+    """
+
+    name: str
+    classes: tuple[type[nn.Module] | str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    read: Callable[..., Reading | None] = _at_zero
+    linear_in_pieces: bool = False
+
+    def read_module(self, module: nn.Module, z: Tensor) -> Reading | None:
+        """What the module, given z, reads."""
+        return self.read(z, *(getattr(module, name) for name in self.options))
+
+    def read_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reading | None:
+        """What a call of the function with these arguments reads.
+
+        Raises:
+            TypeError: the call passes no tensor as its input.
+        """
+        z = args[0] if args else kwargs.get("input", kwargs.get("self"))
+        if not isinstance(z, Tensor):
+            raise TypeError("the call passes no tensor as its input")
+        given = [
+            args[place] if len(args) > place else kwargs.get(name, default)
+            for place, (name, default) in enumerate(self.options.items(), start=1)
+        ]
+        return self.read(z, *given)
+
+
+_GELUS = (
+    "GELUActivation", "NewGELUActivation", "FastGELUActivation", "QuickGELUActivation",
+    "AccurateGELUActivation", "GELUTanh", "PytorchGELUTanh",
+)  # fmt: skip
+_BOUNDS = {"min": None, "max": None}
+
+ACTIVATIONS: tuple[Activation, ...] = (
+    Activation("relu", (nn.ReLU,), linear_in_pieces=True),
+    Activation("leaky_relu", (nn.LeakyReLU,), linear_in_pieces=True),
+    Activation("prelu", (nn.PReLU,), ("_prelu_kernel",), linear_in_pieces=True),
+    Activation("rrelu", (nn.RReLU,), linear_in_pieces=True),
+    Activation("relu6", (nn.ReLU6,), read=_at(0.0, 6.0), linear_in_pieces=True),
+    Activation(
+        "hardtanh", (nn.Hardtanh,), (), {"min_val": -1.0, "max_val": 1.0}, _between, linear_in_pieces=True
+    ),
+    Activation("hardsigmoid", (nn.Hardsigmoid,), read=_at(-3.0, 3.0), linear_in_pieces=True),
+    Activation("softshrink", (nn.Softshrink,), (), {"lambd": 0.5}, _shrinkage, linear_in_pieces=True),
+    Activation("clamp", (), (), _BOUNDS, _clamp, linear_in_pieces=True),
+    Activation("clip", (), (), _BOUNDS, _clamp, linear_in_pieces=True),
+    Activation("clamp_min", (), (), _BOUNDS, _clamp, linear_in_pieces=True),
+    # These two jump at their thresholds.
+    Activation("hardshrink", (nn.Hardshrink,), (), {"lambd": 0.5}, _shrinkage),
+    Activation(
+        "threshold", (nn.Threshold,), (), {"threshold": 0.0}, lambda z, cut: Reading(z, (float(cut),))
+    ),
+    Activation("hardswish", (nn.Hardswish,), read=_at(-3.0, 3.0)),
+    Activation("glu", (nn.GLU,), (), {"dim": -1}, _gate),
+    # Smooth, with the only cut of their equivalence classes at zero.
+    Activation("elu", (nn.ELU,)),
+    Activation("celu", (nn.CELU,)),
+    Activation("selu", (nn.SELU,)),
+    Activation("gelu", (nn.GELU, *_GELUS)),
+    Activation("silu", (nn.SiLU, "SiLUActivation")),
+    Activation("mish", (nn.Mish, "MishActivation")),
+    Activation("softplus", (nn.Softplus,)),
+    Activation("tanh", (nn.Tanh,)),
+    Activation("tanhshrink", (nn.Tanhshrink,)),
+    Activation("softsign", (nn.Softsign,)),
+    Activation("sigmoid", (nn.Sigmoid,), ("expit",)),
+    Activation("logsigmoid", (nn.LogSigmoid,), ("log_sigmoid",)),
+    Activation("relu_squared", ("ReLUSquaredActivation",)),
+    Activation("xielu", ("XIELUActivation",)),
+)
+"""Every activation function that foldmon knows without being told."""

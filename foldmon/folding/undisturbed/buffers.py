@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+
+from foldmon.torch_internals import buffers_of, is_lazy
 
 
 @contextmanager
@@ -18,9 +19,9 @@ def kept_buffers(model: nn.Module) -> Iterator[None]:
     Tensors are exchanged, not written to: a backward pass may still need the own ones.
     """
     own = [
-        (module._buffers, dict(module._buffers))
+        (buffers_of(module), dict(buffers_of(module)))
         for module in model.modules()
-        if module._buffers and not isinstance(module, torch.jit.ScriptModule)
+        if buffers_of(module) and not isinstance(module, torch.jit.ScriptModule)
     ]
     copies: dict[int, Any] = {}
     try:
@@ -47,7 +48,9 @@ def exchanged_buffers(
         model: whose buffers are exchanged; one without any is left alone.
         values: from the model's own buffers, in order, to those to run with.
     """
-    places = [(m._buffers, name) for m in model.modules() for name, b in m._buffers.items() if b is not None]
+    places = [
+        (buffers_of(m), name) for m in model.modules() for name, b in buffers_of(m).items() if b is not None
+    ]
     own = [tensor for buffers, name in places if (tensor := buffers[name]) is not None]
     try:
         for (buffers, name), mine, value in zip(places, own, values(own) if own else own, strict=True):

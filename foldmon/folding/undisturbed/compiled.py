@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 import torch
+
+from foldmon.torch_internals import may_have_compiled
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def compiled_functions(stance: Literal["force_eager", "fail_on_recompile"]) -> I
     never in a sampler's.
     """
     set_stance = getattr(torch.compiler, "set_stance", None)  # from torch 2.6 on
-    if set_stance is None or "torch._dynamo" not in sys.modules:
+    if set_stance is None or not may_have_compiled():
         yield  # nothing can have been compiled
         return
     with set_stance(stance):

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from foldmon.torch_internals import compiled_call, set_compiled_call, set_wrapped_call, wrapped_call
+
 
 @contextmanager
 def eager_eval(model: nn.Module, device: torch.device) -> Iterator[None]:
@@ -30,16 +32,10 @@ def eval_flags(model: nn.Module) -> Iterator[None]:
     flags = [module.training for module in modules]
     # Module.compile() leaves its compiled call here; hooks on a compiled call would recompile it.
     compiled: list[tuple[nn.Module, Any]] = [
-        (module, module._compiled_call_impl)
-        for module in modules
-        if getattr(module, "_compiled_call_impl", None) is not None
+        (module, call) for module in modules if (call := compiled_call(module)) is not None
     ]
     # So do compiled parts of a model that is not compiled itself: their wrappers call what they wrap.
-    wrapped = [
-        (vars(module), vars(module)["forward"])
-        for module in modules
-        if type(module).__name__ == "OptimizedModule" and "forward" in vars(module)
-    ]
+    wrapped = [(vars(module), call) for module in modules if (call := wrapped_call(module)) is not None]
     try:
         # Not module.eval(), which a user's class may override with side effects; and only where it is
         # needed, since setting an attribute of a module takes longer than a small layer.
@@ -47,9 +43,9 @@ def eval_flags(model: nn.Module) -> Iterator[None]:
             if module.training:
                 module.training = False
         for module, _ in compiled:
-            module._compiled_call_impl = None
+            set_compiled_call(module, None)
         for attributes, _ in wrapped:
-            attributes["forward"] = attributes["_modules"]["_orig_mod"]
+            set_wrapped_call(attributes)
         yield
     finally:
         for module, flag in zip(modules, flags, strict=True):
@@ -57,9 +53,9 @@ def eval_flags(model: nn.Module) -> Iterator[None]:
                 module.training = flag
         _set_flags_of_new_modules(model, {id(module) for module in modules})
         for module, call in compiled:
-            module._compiled_call_impl = call
+            set_compiled_call(module, call)
         for attributes, forward in wrapped:
-            attributes["forward"] = forward
+            set_wrapped_call(attributes, forward)
 
 
 def _set_flags_of_new_modules(model: nn.Module, known: set[int]) -> None:

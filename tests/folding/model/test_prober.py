@@ -14,7 +14,7 @@ from foldmon import Pairs
 from foldmon.folding.model.prober import ModelChangedError, Prober
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.sampled import measure_sampled
-from foldmon.folding.symbols import activations
+from foldmon.folding.symbols import registry
 
 INPUTS = Pairs(torch.zeros(3, 4), torch.ones(3, 4))
 
@@ -105,6 +105,6 @@ def test_an_activation_registered_since_is_noticed(monkeypatch: pytest.MonkeyPat
     model.calls = True
     prober = Prober(model, INPUTS)
     measure_sampled(prober, 9)
-    monkeypatch.setitem(activations._modules, Custom, activations._read_at_zero)
+    monkeypatch.setitem(registry._by_class, Custom, registry._by_class[nn.ReLU])
     with pytest.raises(ModelChangedError):
         measure_sampled(prober, 9)

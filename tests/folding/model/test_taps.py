@@ -17,7 +17,7 @@ import foldmon
 from foldmon import Pairs
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.sampled import measure_sampled
-from foldmon.folding.symbols import activations
+from foldmon.folding.symbols.registry import _by_class
 
 ENDS = (torch.zeros(3, 4), torch.ones(3, 4))
 
@@ -28,10 +28,10 @@ def coverage_of(model: nn.Module, ends: Any = ENDS) -> Any:
 
 @pytest.fixture
 def registry() -> Iterator[None]:
-    saved = dict(activations._modules)
+    saved = dict(_by_class)
     yield
-    activations._modules.clear()
-    activations._modules.update(saved)
+    _by_class.clear()
+    _by_class.update(saved)
 
 
 class Wrong(nn.Module):

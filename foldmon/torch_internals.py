@@ -1,0 +1,140 @@
+"""Everything foldmon takes from inside torch: names without a promise, which a new torch may move.
+
+No other file says an underscored name of torch's, so that a new torch breaks this one alone. What is here
+holds for torch 2.4 and later, as far as released when this was written; each entry says what it rests on.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload, OpOverloadPacket
+from torch.nn.parameter import is_lazy
+from torch.utils import _pytree as pytree
+from torch.utils.hooks import RemovableHandle
+
+__all__ = [
+    "COMPILED_WRAPPER",
+    "FUSED",
+    "HOOKS",
+    "NATIVE",
+    "WRAPPED_BY_COMPILE",
+    "OpOverload",
+    "OpOverloadPacket",
+    "RemovableHandle",
+    "buffers_of",
+    "compiled_call",
+    "copy_all",
+    "has_forward_hooks",
+    "in_backward",
+    "is_lazy",
+    "is_reentrant_checkpoint",
+    "is_under_vmap",
+    "may_have_compiled",
+    "pytree",
+    "set_compiled_call",
+    "set_wrapped_call",
+    "state_of",
+    "unseen",
+    "wrapped_call",
+]
+
+# Imported names. pytree: tree_flatten, tree_flatten_with_path, tree_unflatten, tree_map, tree_leaves; specs
+# compare with ==. RemovableHandle: what registering a hook gives, with remove(). is_lazy: whether a tensor
+# is a parameter or buffer that has no shape yet. OpOverload and OpOverloadPacket: the classes of
+# torch.ops.aten.relu.default and torch.ops.aten.relu, whose text is "aten.relu.default", "aten.relu".
+
+NATIVE: Any = torch._C._nn
+"""Where torch.nn.functional takes its compiled functions from; a program may call them there."""
+
+FUSED: Any = torch._VF
+"""Where the recurrent layers take their kernels from."""
+
+unseen = torch._C.DisableTorchFunction
+"""A context in which torch functions call no ``__torch_function__``, this thread's modes included."""
+
+COMPILED_WRAPPER = "OptimizedModule"
+"""Name of the class that torch.compile wraps a module in; importing it would import the compiler."""
+
+WRAPPED_BY_COMPILE = "_orig_mod"
+"""The submodule of the wrapper that is the user's module."""
+
+HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_hooks",
+    "_backward_pre_hooks",
+    "_backward_hooks",
+    "_state_dict_pre_hooks",
+    "_state_dict_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+"""Attributes of a module that hold its hooks, dicts by the handles' numbers."""
+
+
+def is_under_vmap(tensor: Tensor) -> bool:
+    """Whether the tensor stands for many, of which none can be read (torch.func)."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+
+
+def in_backward() -> bool:
+    """Whether autograd runs a backward pass in this thread; it numbers its tasks, -1 is none."""
+    return bool(torch._C._current_graph_task_id() != -1)
+
+
+def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """Copy all sources into the targets in one multi-tensor call.
+
+    Raises:
+        RuntimeError: a target cannot be written to.
+    """
+    torch._foreach_copy_(targets, sources)
+
+
+def may_have_compiled() -> bool:
+    """Whether torch.compile can have been used in this process: torch imports its compiler at first use."""
+    return "torch._dynamo" in sys.modules
+
+
+def compiled_call(module: nn.Module) -> Any:
+    """What ``module.compile()`` left to be called in the module's place, None without."""
+    return getattr(module, "_compiled_call_impl", None)
+
+
+def set_compiled_call(module: nn.Module, call: Any) -> None:
+    """Put back what :func:`compiled_call` gave, or None to run the module eagerly."""
+    module._compiled_call_impl = call
+
+
+def wrapped_call(module: nn.Module) -> Any:
+    """What torch.compile's wrapper calls, None for other modules."""
+    return vars(module).get("forward") if type(module).__name__ == COMPILED_WRAPPER else None
+
+
+def set_wrapped_call(attributes: dict[str, Any], call: Any = None) -> None:
+    """Put back what :func:`wrapped_call` gave, by the wrapper's attributes; None calls the module itself."""
+    attributes["forward"] = attributes["_modules"][WRAPPED_BY_COMPILE] if call is None else call
+
+
+def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
+    """The module's own buffers, the dict itself: what is written to it holds for the module."""
+    return module._buffers
+
+
+def state_of(module: nn.Module) -> tuple[dict[str, Any], ...]:
+    """The dicts of the module's own submodules, parameters and buffers, themselves."""
+    return module._modules, module._parameters, module._buffers
+
+
+def has_forward_hooks(module: nn.Module) -> bool:
+    """Whether hooks run around the module's forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def is_reentrant_checkpoint(code: CodeType) -> bool:
+    """Whether code is the forward of torch.utils.checkpoint's reentrant kind, by its name and file."""
+    return code.co_name == "forward" and code.co_filename.replace("\\", "/").endswith("utils/checkpoint.py")
