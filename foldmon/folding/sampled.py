@@ -24,7 +24,7 @@ from foldmon.folding.symbols.units import UnitCounts
 _CODES_BYTES = 2**20
 
 
-def measure_sampled(prober: Prober, points: int) -> FoldingReport:
+def measure_sampled(prober: Prober, points: int, paths: Ints | None = None) -> FoldingReport:
     """Folding from ``points`` equally spaced points on each path.
 
     Folding between the points is not seen: r1 and r2 are lower bounds of the path's own, and chi is
@@ -33,15 +33,15 @@ def measure_sampled(prober: Prober, points: int) -> FoldingReport:
     Args:
         prober: the model on the paths.
         points: n, at least 2.
+        paths: shape (m,), places of the pairs to walk; None walks all.
     """
-    return prober.measure(lambda: sampled_report(prober, points))
+    return prober.measure(lambda: sampled_report(prober, points, paths))
 
 
-def sampled_report(prober: Prober, points: int, paths: int | None = None) -> FoldingReport:
-    """:func:`measure_sampled` within a measurement; of the first paths only where their number is given."""
-    count = len(prober.pairs) if paths is None else paths
-    walked = walk(prober, range(count), points)
-    return report_of_samples(prober, walked, None if paths is None else np.arange(count))
+def sampled_report(prober: Prober, points: int, paths: Ints | None = None) -> FoldingReport:
+    """:func:`measure_sampled` within a measurement."""
+    walked = walk(prober, np.arange(len(prober.pairs)) if paths is None else paths, points)
+    return report_of_samples(prober, walked, paths)
 
 
 def paths_at_once(paths: int, points: int, rows: int) -> int:
@@ -92,15 +92,14 @@ class WalkedPaths:
         )
 
 
-def walk(prober: Prober, rows: range, points: int) -> WalkedPaths:
-    """Walk the paths ``rows``, ``points`` equally spaced points each, within a measurement."""
-    walked = _Walk(prober, rows, points)
+def walk(prober: Prober, paths: Ints, points: int) -> WalkedPaths:
+    """Walk some paths, ``points`` equally spaced points each, within a measurement."""
+    walked = _Walk(prober, paths, points)
     walked.run()
-    own = slice(rows.start, rows.stop)
     return WalkedPaths(
-        walked.distances.result().of(own),
-        None if walked.classes is None else walked.classes[own],
-        prober.certainty[own].cpu().double().numpy(),
+        walked.distances.result(),
+        walked.classes,
+        prober.certainty[walked.paths].cpu().double().numpy(),
         walked.counts,
         prober.evaluations,
     )
@@ -124,25 +123,26 @@ class _Walk:
     freed activations leave in the heap, and the next activation would need new memory.
     """
 
-    def __init__(self, prober: Prober, rows: range, points: int) -> None:
+    def __init__(self, prober: Prober, paths: Ints, points: int) -> None:
         self.prober = prober
-        self.rows, self.points = rows, points
+        self.points = points
         device = prober.device
+        self.paths = torch.from_numpy(paths).to(device)
         self.t = torch.linspace(0, 1, points, dtype=torch.float64).to(device)[:, None]
-        shape = (len(prober.sites), rows.stop)
+        shape = (len(prober.sites), len(paths))
         self.distances = _RunningDistances(
             *(torch.zeros(shape, dtype=torch.int64, device=device) for _ in "123")
         )
-        self.classes: Ints | None = np.zeros((rows.stop, points), dtype=np.int64)
+        self.classes: Ints | None = np.zeros((len(paths), points), dtype=np.int64)
         self.scratch = Scratch(_CODES_BYTES)
         self.counts = UnitCounts(prober.sites, prober.units, self.scratch)
 
     def run(self) -> None:
         """Walk block after block; a block that does not fit into memory is halved."""
-        low = self.rows.start
-        while low < self.rows.stop:
+        low, end = 0, len(self.paths)
+        while low < end:
             at_once = self.prober.rows_at_once
-            count = paths_at_once(self.rows.stop - low, self.points, at_once)
+            count = paths_at_once(end - low, self.points, at_once)
             steps = min(self.points, at_once)
             try:
                 self._walk_paths(slice(low, low + count), steps)
@@ -165,10 +165,9 @@ class _Walk:
     ) -> None:
         count, steps = rows.stop - rows.start, end - begin
         device = self.prober.device
-        paths = torch.arange(rows.start, rows.stop, device=device)[None]
         joined = torch.zeros((steps, count), dtype=torch.int64, device=device)
         block = _Block(distances, joined, ends, self.counts, self.scratch)
-        classes = self.prober.run(paths, self.t[begin:end], block.look)
+        classes = self.prober.run(self.paths[None, rows], self.t[begin:end], block.look)
         block.reduce()
         if classes is None:
             self.classes = None

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ from foldmon.folding.data.trees import map_tensors
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.model.unwrap import wrappers
 from foldmon.folding.results.report import FoldingReport
+from foldmon.folding.results.statistics import Ints
 from foldmon.folding.sampled import WalkedPaths, report_of_samples, walk
 from foldmon.folding.undisturbed.buffers import exchanged_buffers
 
@@ -129,9 +131,9 @@ class Team:
         """Running statistics differ until they are synchronized."""
         return self.from_first(lambda: [buffer.cpu() for buffer in own])
 
-    def _share(self, paths: int) -> range:
+    def _share(self, paths: int) -> Ints:
         place, size = self.ranks.index(dist.get_rank()), len(self.ranks)
-        return range(place * paths // size, (place + 1) * paths // size)
+        return np.arange(place * paths // size, (place + 1) * paths // size)
 
     def _gather(self, part: WalkedPaths | None, failure: Exception | None) -> list[WalkedPaths]:
         text = None if failure is None else f"{type(failure).__name__}: {failure}"

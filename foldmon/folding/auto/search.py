@@ -272,6 +272,6 @@ def _sampled(prober: Prober, points: int, left: int, why: str) -> FoldingReport:
     """Equally spaced points, on as many pairs (one at least) as the budget affords."""
     count = min(len(prober.pairs), max(1, left // points))
     prober.narrow()
-    report = replace(sampled_report(prober, max(2, min(points, left)), count), method="auto")
+    report = replace(sampled_report(prober, max(2, min(points, left)), np.arange(count)), method="auto")
     note = f"{count} of {len(prober.pairs)} pairs, sampled at equally spaced points: {why}"
     return replace(report, notes=(*report.notes, note))
