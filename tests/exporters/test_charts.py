@@ -28,11 +28,5 @@ def test_of_equal_changes_the_deeper_layers_count():
     assert shown_layers(record, record, limit=2) == ("b", "c")
 
 
-def test_layers_with_a_chart_keep_it():
-    first, latest = _record(a=0.0, b=0.0, c=0.0, d=0.0), _record(a=0.0, b=0.3, c=0.9, d=0.5)
-    assert shown_layers(first, latest, limit=2, keep=("a", "gone")) == ("a", "c")
-    assert shown_layers(first, latest, limit=2, keep=("a", "b", "c")) == ("a", "b")
-
-
 def test_what_is_not_a_number_counts_as_no_change():
     assert shown_layers(_record(a=0.0, b=math.nan), _record(a=0.1, b=0.9), limit=1) == ("a",)
