@@ -240,3 +240,64 @@ def test_an_unwritable_place_moves_the_journal_and_says_where(tmp_path, caplog):
     assert backend.steps == [0]
     assert str(output.journal.path) in caplog.text
     output.close(10)
+
+
+def test_a_journal_that_a_shorter_one_replaced_is_delivered_from_its_beginning(journal):
+    backend = Backend()
+    delivery = delivery_to(backend, journal)
+    journal.write([probe(step) for step in range(5)])
+    delivery.notify()
+    assert delivery.flush(10)
+    journal.path.write_bytes(b"")
+    journal.write([probe(7)])
+    delivery.notify()
+    assert delivery.flush(10)
+    assert backend.steps == [*range(5), 7]
+    assert delivery.close(10)
+
+
+def test_what_an_earlier_process_delivered_is_recalled_before_the_first_write(journal, monkeypatch):
+    monkeypatch.setattr("foldmon.journal.following._CHUNK", 100)
+
+    class Recaller(Backend):
+        def recall(self, earlier) -> None:
+            self.earlier = [record["step"] for record in earlier]
+            assert not self.steps
+
+    first, second = Recaller(), Recaller()
+    for backend, steps in ((first, (0, 1, 2)), (second, (3, 4))):
+        delivery = delivery_to(backend, journal)
+        journal.write([probe(step) for step in steps])
+        delivery.notify()
+        assert delivery.close(10)
+    assert not hasattr(first, "earlier"), "there is nothing yet"
+    assert second.earlier == [0, 1, 2]
+    assert second.steps == [3, 4]
+
+
+def test_an_exporter_that_finishes_gets_the_journal_and_what_draws(journal):
+    class Finisher(Backend):
+        def finish(self, journal, write_report) -> None:
+            assert not self.closed
+            write_report(journal, journal.with_suffix(".html"))
+
+    drawn = []
+    delivery = delivery_to(Finisher(), journal, lambda *paths: drawn.append(paths))
+    journal.write([probe(0)])
+    delivery.notify()
+    assert delivery.close(10)
+    assert drawn == [(journal.path, journal.path.with_suffix(".html"))]
+
+
+def test_an_error_while_finishing_is_said_and_the_exporter_closed(journal, caplog):
+    class Finisher(Backend):
+        def finish(self, journal, write_report) -> None:
+            raise KeyError("page")
+
+    backend = Finisher()
+    delivery = delivery_to(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    assert delivery.close(10)
+    assert "finishing the backend exporter failed: 'page'" in caplog.text
+    assert backend.closed == 1
