@@ -61,7 +61,7 @@ def coverage_line(record: StartRecord) -> str:
         >>> coverage_line({"coverage": {"sites": {"1": 32}, "not_covered": {"rnn": "fused gates"}}})
         'measuring 1 activation sites with 32 units; not covered: rnn (fused gates)'
     """
-    sites, missed = record["coverage"]["sites"], record["coverage"].get("not_covered", {})
+    sites, missed = record["coverage"]["sites"], record["coverage"]["not_covered"]
     text = f"measuring {len(sites)} activation sites with {sum(sites.values()):,} units"
     shown = [f"{place} ({why})" for place, why in missed.items()]
     if len(shown) > _MISSED_SHOWN:

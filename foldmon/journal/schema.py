@@ -27,12 +27,12 @@ class Numbered(TypedDict):
 
 class _Coverage(TypedDict):
     sites: dict[str, int]  # units of each covered activation call, in order of execution
+    not_covered: dict[str, str]  # reason, by place
 
 
 class CoverageEntry(_Coverage, total=False):
     """What of the model is measured, see :class:`foldmon.Coverage`."""
 
-    not_covered: dict[str, str]  # reason, by place
     kinks: dict[str, str]  # function, by place
     notes: list[str]
 
