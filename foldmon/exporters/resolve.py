@@ -76,6 +76,6 @@ def _made(exporter: ExporterLike, folder: Path) -> Exporter:
     if callable(exporter):
         return CallableExporter(exporter)
     raise TypeError(
-        "an exporter is a word, a function f(values, step), or has a name, write(records) and close(); "
+        "an exporter needs a name, write(records) and close(), or is a function f(values, step); "
         f"got {type(exporter).__name__}"
     )
