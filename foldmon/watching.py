@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal, ParamSpec
 
 from torch import nn
@@ -14,6 +15,8 @@ from torch.optim import Optimizer
 from foldmon.config.options import Config, option_names
 from foldmon.config.sources import ConfigLike, is_disabled, resolved
 from foldmon.exporters.base import Exporter
+from foldmon.exporters.callables import name_of
+from foldmon.exporters.output import Output
 from foldmon.exporters.resolve import ExporterLike, resolve
 from foldmon.folding.data.pairs import Pairs, draw_pairs
 from foldmon.folding.model.prober import Forward
@@ -93,8 +96,10 @@ def watch(
         layers: names or shell patterns of the layers to measure; None for all.
         at: path of the module whose output is interpolated instead of the inputs (token models find it).
         forward: ``forward(model, inputs)``, for models that are called in a way of their own.
-        exporters: exporters, or the words "tensorboard", "mlflow", "console"; None means TensorBoard, a
-            console line now and then, and MLflow where a run is active. A journal is always kept.
+        exporters: exporters, the words "tensorboard", "mlflow", "wandb", "console", or functions
+            ``f(values, step)`` that are called with each probe's numbers by name, in a thread of their own;
+            None means TensorBoard, a console line now and then, and MLflow where a run is active. A journal
+            is always kept.
         on_warning: called in the training thread, between two steps, with each warning
             (``.step .severity .reasons``) that the model seems to generalize worse.
         background: False measures in the training thread, on the model itself.
@@ -140,7 +145,8 @@ def watch(
     asked = exporters if exporters is not None else config.exporters
     journal, delivered = _destinations(asked, config.log_dir, team)
     make_room(model, journal.path)
-    monitor = Monitor(model, subject, config, journal, delivered, optimizer, step, on_warning)
+    output = Output(journal, delivered, _write_report)
+    monitor = Monitor(model, subject, config, output, optimizer, step, on_warning)
     keep_open(model, monitor)
     return monitor
 
@@ -150,7 +156,7 @@ def _names(exporters: Any) -> Any:
     if exporters is None or isinstance(exporters, str):
         return exporters
     several = exporters if isinstance(exporters, Sequence) else [exporters]
-    return [e if isinstance(e, str) else str(getattr(e, "name", type(e).__name__)) for e in several]
+    return [e if isinstance(e, str) else str(getattr(e, "name", name_of(e))) for e in several]
 
 
 def _destinations(
@@ -162,3 +168,10 @@ def _destinations(
     # Of a team only the first process writes; the others learn where that went wrong.
     team.from_first(lambda: made.append(resolve(exporters, log_dir)))
     return made[0] if made else (JSONLExporter(os.devnull), [])
+
+
+def _write_report(journal: Path, page: Path) -> None:
+    # Handed to whoever writes: exporters do not know what draws.
+    from foldmon.views.page import write_report
+
+    write_report([journal], page)

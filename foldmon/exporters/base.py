@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from foldmon.journal.schema import Record
+
+WriteReport = Callable[[Path, Path], object]
+"""Writes the report of a journal (the first path) as an HTML page (the second)."""
 
 
 @runtime_checkable
@@ -13,8 +17,8 @@ class Exporter(Protocol):
     """Takes journal records to a backend. All calls come from one thread that is not the training's.
 
     ``write`` may raise: the same records are offered again later, so it must be safe to repeat. It raises
-    :class:`PermanentError` where repeating cannot help. One that also has a ``finish(journal: Path)`` gets
-    that call before ``close``, once all is delivered.
+    :class:`PermanentError` where repeating cannot help. One that has the method of :class:`Recalling` or of
+    :class:`Finishing` gets that call too.
     """
 
     name: str
@@ -24,6 +28,25 @@ class Exporter(Protocol):
 
     def close(self) -> None:
         """Release what the exporter holds."""
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """An exporter that goes by what an earlier process delivered of the same journal."""
+
+    def recall(self, earlier: Iterable[Record]) -> None:
+        """Look at those records, from the journal's beginning on, before the first ``write``.
+
+        They are read from the file as they are asked for: who stops early costs little.
+        """
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """An exporter that adds something once all is delivered, before ``close``."""
+
+    def finish(self, journal: Path, write_report: WriteReport) -> None:
+        """The run is over, and the journal is whole; an error costs this call only."""
 
 
 class PermanentError(RuntimeError):

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from foldmon.journal.schema import Record
+from foldmon.journal.schema import ProbeRecord, Record, StartRecord, is_probe, is_start
 
 _MISSED_SHOWN = 3
 
@@ -37,9 +37,9 @@ class ConsoleExporter:
     def write(self, records: Sequence[Record]) -> None:
         """Print what is due; of many probes at once the latest only."""
         for record in records:
-            if record["kind"] == "start":
+            if is_start(record):
                 self._print(coverage_line(record))
-            if record["kind"] != "probe":
+            if not is_probe(record):
                 continue
             due = self._last_ms is None or record["time_ms"] - self._last_ms >= self.seconds * 1000
             # What a warning says is in the log; here stands the probe that it came with.
@@ -54,7 +54,7 @@ class ConsoleExporter:
         print(f"foldmon: {text}", file=self._file or sys.stderr, flush=True)
 
 
-def coverage_line(record: Record) -> str:
+def coverage_line(record: StartRecord) -> str:
     """What a run measures, and what it saw without understanding it.
 
     Example:
@@ -69,7 +69,7 @@ def coverage_line(record: Record) -> str:
     return text + (f"; not covered: {', '.join(shown)}" if shown else "")
 
 
-def probe_line(record: Record) -> str:
+def probe_line(record: ProbeRecord) -> str:
     """A probe in one line."""
     low, high = record["phi_interval"]
     text = f"step {record['step']}: phi {record['phi']:.4f} [{low:.4f}, {high:.4f}]"

@@ -6,20 +6,19 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
-from foldmon.exporters.base import Exporter, PermanentError
+from foldmon.exporters.base import Exporter, Finishing, PermanentError, Recalling, WriteReport
 from foldmon.exporters.scalars import safe_name
 from foldmon.journal.check import flaw
-from foldmon.journal.following import read_from
+from foldmon.journal.following import Line, Tail
 from foldmon.journal.schema import Record
-from foldmon.journal.writing import JSONLExporter
 
 logger = logging.getLogger("foldmon")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-_READ_AT_ONCE = 4 * 2**20  # bytes: a backend that was away for long gets its backlog in parts
 
 
 class Delivery:
@@ -31,16 +30,21 @@ class Delivery:
 
     Args:
         exporter: where to; its errors are logged once, and again when it recovers.
-        journal: the queue.
+        journal: path of the queue.
+        write_report: what an exporter that finishes may draw the run with.
         name: of the cursor, one's own among the deliveries of a journal; None takes the exporter's.
     """
 
-    def __init__(self, exporter: Exporter, journal: JSONLExporter, name: str | None = None) -> None:
+    def __init__(
+        self, exporter: Exporter, journal: Path, write_report: WriteReport, name: str | None = None
+    ) -> None:
         self.exporter = exporter
         self.given_up = False
-        self._journal = journal
+        self._write_report = write_report
         self._name = safe_name(name or exporter.name)
-        self._offset = 0
+        self._tail = Tail(journal)
+        self._cursor_path = journal.with_name(f".{journal.name}.{self._name}.cursor")
+        self._recalled = False
         self._changed = threading.Condition()
         self._pending = False
         self._busy = False
@@ -55,7 +59,7 @@ class Delivery:
             self._pending = True
             self._changed.notify_all()
             if not self._started:
-                self._offset = self._load_cursor()
+                self._tail.offset = self._load_cursor()
                 self._thread.start()
                 self._started = True
 
@@ -110,19 +114,17 @@ class Delivery:
         self._close_exporter()
 
     def _finish(self) -> None:
-        """Tell an exporter with a ``finish(journal path)`` that all is delivered."""
-        finish = getattr(self.exporter, "finish", None)
         try:
-            if finish is not None:
-                finish(self._journal.path)
+            if isinstance(self.exporter, Finishing):
+                self.exporter.finish(self._tail.path, self._write_report)
         except BaseException as error:
-            logger.warning("foldmon: no report to the %s exporter: %s", self.exporter.name, error)
+            logger.warning("foldmon: finishing the %s exporter failed: %s", self.exporter.name, error)
 
     def _deliver(self) -> bool:
         """Hand over all that is in the journal by now."""
         try:
-            while self._deliver_part():
-                pass
+            self._recall()
+            self._deliver_rest()
         except PermanentError as error:
             self.given_up = True
             logger.warning("foldmon: %s exporter given up: %s", self.exporter.name, error)
@@ -133,32 +135,48 @@ class Delivery:
                 logger.warning(
                     "foldmon: the %s exporter failed (%s: %s); the values are safe in %s and are "
                     "delivered when it works again",
-                    self.exporter.name, type(error).__name__, error, self._journal.path,
+                    self.exporter.name, type(error).__name__, error, self._tail.path,
                 )  # fmt: skip
             return False
         if self._failing:
             logger.warning("foldmon: the %s exporter works again", self.exporter.name)
         return True
 
-    def _deliver_part(self) -> bool:
-        records, offset = read_from(self._journal.path, self._offset, _READ_AT_ONCE)
-        if offset == self._offset:
-            return False
-        if sound := self._sound(records):
-            self.exporter.write(sound)
-        self._offset = offset
-        self._save_cursor()
-        return True
+    def _recall(self) -> None:
+        if not self._recalled and self._tail.offset and isinstance(self.exporter, Recalling):
+            self.exporter.recall(self._earlier(self._tail.offset))
+        self._recalled = True
 
-    def _sound(self, records: Sequence[Record]) -> list[Record]:
-        causes = [flaw(record) for record in records]
+    def _earlier(self, behind: int) -> Iterator[Record]:
+        """What lies before the cursor."""
+        for line in chain.from_iterable(Tail(self._tail.path).parts()):
+            if line.offset >= behind:
+                return
+            if flaw(line.record) is None:
+                yield line.record
+
+    def _deliver_rest(self) -> None:
+        if not self._tail.path.exists():
+            return  # nothing could be written yet
+        # In parts: a backend that was away for long has a long backlog.
+        for lines in self._tail.parts():
+            try:
+                if sound := self._sound(lines):
+                    self.exporter.write(sound)
+            except BaseException:
+                self._tail.offset = lines[0].offset
+                raise
+            self._save_cursor()
+
+    def _sound(self, lines: Sequence[Line]) -> list[Record]:
+        causes = [flaw(line.record) for line in lines]
         flawed = [cause for cause in causes if cause is not None]
         if flawed:
             logger.warning(
                 "foldmon: %d records of %s are damaged and do not reach the %s exporter (the first: %s)",
-                len(flawed), self._journal.path, self.exporter.name, flawed[0],
+                len(flawed), self._tail.path, self.exporter.name, flawed[0],
             )  # fmt: skip
-        return [record for record, cause in zip(records, causes, strict=True) if cause is None]
+        return [line.record for line, cause in zip(lines, causes, strict=True) if cause is None]
 
     def _close_exporter(self) -> None:
         try:
@@ -166,14 +184,10 @@ class Delivery:
         except BaseException as error:
             logger.warning("foldmon: closing the %s exporter failed: %s", self.exporter.name, error)
 
-    @property
-    def _cursor_path(self) -> Path:
-        return self._journal.path.with_name(f".{self._journal.path.name}.{self._name}.cursor")
-
     def _load_cursor(self) -> int:
         try:
             offset = json.loads(self._cursor_path.read_bytes())["offset"]
-            size = os.path.getsize(self._journal.path)
+            size = os.path.getsize(self._tail.path)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return 0
         return offset if isinstance(offset, int) and 0 <= offset <= size else 0
@@ -181,7 +195,7 @@ class Delivery:
     def _save_cursor(self) -> None:
         try:
             temporary = self._cursor_path.with_suffix(".new")
-            temporary.write_text(json.dumps({"offset": self._offset}))
+            temporary.write_text(json.dumps({"offset": self._tail.offset}))
             temporary.replace(self._cursor_path)
         except OSError as error:
             # Only a later process would miss it, and deliver once more what is there already.

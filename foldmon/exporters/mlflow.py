@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foldmon.exporters.base import PermanentError
+from foldmon.exporters.base import PermanentError, WriteReport
 from foldmon.exporters.charts import Charts
 from foldmon.exporters.pictures import Pictures
 from foldmon.exporters.scalars import safe_name, scalars
-from foldmon.journal.schema import Record
+from foldmon.journal.schema import ProbeRecord, Record, StartRecord, is_probe, is_start
 
 logger = logging.getLogger("foldmon")
 
@@ -30,7 +30,6 @@ class MLflowExporter:
     Args:
         run_id: the run; None takes the run that is active in this thread, or makes one.
         tracking_uri: where the run lives; None takes MLflow's current one.
-
         layers: layers with a chart of their own at most; of more, those that change most in the first
             probes. None charts all.
 
@@ -72,6 +71,10 @@ class MLflowExporter:
         run = self._client.create_run(_get_experiment_id(), tags={"mlflow.source.name": "foldmon"})
         return str(run.info.run_id)
 
+    def recall(self, earlier: Iterable[Record]) -> None:
+        """Keep the charts that an earlier process chose."""
+        self._charts.recall(earlier)
+
     def write(self, records: Sequence[Record]) -> None:
         """Log the records in as few requests as the interface takes.
 
@@ -82,10 +85,9 @@ class MLflowExporter:
         from mlflow.exceptions import MlflowException
 
         try:
-            for record in records:
-                if record["kind"] == "start":
-                    self._log_start(record)
-            probes = [record for record in records if record["kind"] == "probe"]
+            for start in filter(is_start, records):
+                self._log_start(start)
+            probes = list(filter(is_probe, records))
             metrics = (m for record in probes for m in _metrics(record, self._charts.of(record)))
             for batch in _batches(metrics):
                 self._client.log_batch(self.run_id, metrics=batch, synchronous=True)
@@ -97,12 +99,11 @@ class MLflowExporter:
                 raise PermanentError(f"run {self.run_id}: {error}") from error
             raise
 
-    def finish(self, journal: Path) -> None:
+    def finish(self, journal: Path, write_report: WriteReport) -> None:
         """Add the HTML report of the run as an artifact, at its end."""
-        from foldmon.views.page import write_report
-
         with tempfile.TemporaryDirectory(prefix="foldmon-") as folder:
-            page = write_report([journal], Path(folder) / "report.html")[0]
+            page = Path(folder) / "report.html"
+            write_report(journal, page)
             self._client.log_artifact(self.run_id, str(page), "foldmon")
 
     def close(self) -> None:
@@ -110,7 +111,7 @@ class MLflowExporter:
         if self._made:
             self._client.set_terminated(self.run_id)
 
-    def _log_start(self, record: Record) -> None:
+    def _log_start(self, record: StartRecord) -> None:
         from mlflow.entities import RunTag
 
         config = {f"foldmon.{safe_name(name)}": str(value) for name, value in record["config"].items()}
@@ -135,7 +136,7 @@ class MLflowExporter:
                 raise
             logger.debug("foldmon: MLflow did not take the parameters: %s", error)
 
-    def _log_images(self, record: Record) -> None:
+    def _log_images(self, record: ProbeRecord) -> None:
         pictures = self._pictures.of(record)
         if record["seq"] in self._shown:
             return
@@ -155,7 +156,7 @@ class MLflowExporter:
         if pictures:
             self._shown.add(record["seq"])
 
-    def _log_warnings(self, probes: Sequence[Record]) -> None:
+    def _log_warnings(self, probes: Sequence[ProbeRecord]) -> None:
         for record in probes:
             if (event := record["warning"]["event"]) is not None:
                 text = f"step {event['step']}, severity {event['severity']}: " + "; ".join(event["reasons"])
@@ -193,7 +194,7 @@ def metric_name(tag: str) -> str:
     return f"{group}/{last}" if group else last
 
 
-def _metrics(record: Record, layers: Sequence[str]) -> Iterable[Any]:
+def _metrics(record: ProbeRecord, layers: Sequence[str]) -> Iterable[Any]:
     from mlflow.entities import Metric
 
     for tag, value in scalars(record, layers).items():

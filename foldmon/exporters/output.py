@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from foldmon.exporters.base import Exporter
+from foldmon.exporters.base import Exporter, WriteReport
 from foldmon.exporters.delivery import Delivery
 from foldmon.journal.schema import Record
 from foldmon.journal.writing import JSONLExporter
@@ -21,9 +21,12 @@ class Output:
         journal: where every record goes first; where its place cannot be written, a temporary folder
             takes over, with one warning.
         exporters: what reads the journal, each in a thread of its own.
+        write_report: what an exporter that finishes may draw the run with: nothing here draws.
     """
 
-    def __init__(self, journal: JSONLExporter, exporters: Sequence[Exporter]) -> None:
+    def __init__(
+        self, journal: JSONLExporter, exporters: Sequence[Exporter], write_report: WriteReport
+    ) -> None:
         self.journal = journal
         try:
             journal.prepare()
@@ -32,8 +35,8 @@ class Output:
         names = [exporter.name for exporter in exporters]
         self._deliveries = [
             # Two exporters of one kind have a cursor each.
-            Delivery(exporter, journal, _numbered(exporter.name, names[:place].count(exporter.name)))
-            for place, exporter in enumerate(exporters)
+            Delivery(exporter, journal.path, write_report, _numbered(name, names[:place].count(name)))
+            for place, (exporter, name) in enumerate(zip(exporters, names, strict=True))
         ]
         self._journal_failed = False
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from foldmon.journal.schema import Record
+from foldmon.journal.schema import ProbeRecord
 
 CLASS_PAIRS, DEPTH_BY_TIME = "folding/class_pairs", "folding/depth_by_time"
 _COLUMNS = 200
@@ -78,9 +78,9 @@ class Pictures:
         self._profiles: dict[int, NDArray[np.float32]] = {}
         self._apart = 1
 
-    def of(self, record: Record) -> dict[str, bytes]:
+    def of(self, record: ProbeRecord) -> dict[str, bytes]:
         """The pictures of this probe as PNGs, by tag; none where it is not due."""
-        number = int(record["seq"])
+        number = record["seq"]
         if number % self._apart == 0:
             self._profiles[number] = np.asarray(record["cumulative"], dtype=np.float32)
         if len(self._profiles) > _COLUMNS:

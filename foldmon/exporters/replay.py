@@ -11,9 +11,8 @@ from pathlib import Path
 
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.tensorboard import TensorBoardExporter
-from foldmon.journal.check import flaw
-from foldmon.journal.following import parsed
-from foldmon.journal.schema import Record
+from foldmon.journal.check import read_checked
+from foldmon.journal.schema import Record, is_probe
 
 logger = logging.getLogger("foldmon")
 
@@ -52,7 +51,7 @@ def replay(journal: str | os.PathLike[str], exporter: Exporter) -> int:
     records, causes = read_checked(journal)
     for cause in causes:
         logger.warning("foldmon: %s: %s; the line is left out", journal, cause)
-    probes = [record["kind"] for record in records].count("probe")
+    probes = sum(map(is_probe, records))
     if not probes:
         raise ValueError(f"{journal} holds no probe" + (f" ({causes[0]})" if causes else ""))
     if isinstance(exporter, TensorBoardExporter):
@@ -60,27 +59,6 @@ def replay(journal: str | os.PathLike[str], exporter: Exporter) -> int:
     else:
         _write_all(exporter, records)
     return probes
-
-
-def read_checked(journal: str | os.PathLike[str]) -> tuple[list[Record], list[str]]:
-    """The sound records of a journal, in order, and the cause for each line that is none.
-
-    A last line without its end was torn when the process died, and is left out silently.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    records: list[Record] = []
-    causes: list[str] = []
-    with open(journal, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            record, cause = parsed(line)
-            cause = cause if record is None else flaw(record) or ""
-            if record is not None and not cause:
-                records.append(record)
-            elif line.strip() and line.endswith(b"\n"):
-                causes.append(f"line {number}: {cause}")
-    return records, causes
 
 
 def _replace_events(folder: Path, records: Sequence[Record]) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Sequence
 from itertools import count
 
-from foldmon.journal.schema import Record
+from foldmon.journal.schema import ProbeRecord
 
 # What neither a tag of TensorBoard nor a metric of MLflow takes, and what could climb out of a folder.
 _FORBIDDEN = re.compile(r"[^\w\-.:]+")
@@ -36,11 +36,11 @@ def safe_name(name: str) -> str:
     return f"{head}__{tail}".strip(".")
 
 
-def scalars(record: Record, layers: Container[str] | None = None) -> dict[str, float]:
+def scalars(record: ProbeRecord, layers: Container[str] | None = None) -> dict[str, float]:
     """Every number of a probe record, by tag: ``folding/network``, ``folding/layer/NN.name``, ...
 
     Args:
-        record: of kind "probe".
+        record: a sound one.
         layers: names of the layers to give; None gives all.
     """
     low, high = record["phi_interval"]
@@ -53,9 +53,9 @@ def scalars(record: Record, layers: Container[str] | None = None) -> dict[str, f
     }
     tags = zip(record["layers"], layer_tags(record["layers"]), strict=True)
     shown = [(place, tag) for place, (name, tag) in enumerate(tags) if layers is None or name in layers]
-    for group, key in (("layer", "folding"), ("cumulative", "cumulative")):
-        values |= {f"folding/{group}/{tag}": record[key][place] for place, tag in shown}
-    if (decision := record.get("decision")) is not None:
+    for group, column in (("layer", record["folding"]), ("cumulative", record["cumulative"])):
+        values |= {f"folding/{group}/{tag}": column[place] for place, tag in shown}
+    if (decision := record["decision"]) is not None:
         values["folding/decision/changes"] = decision["changes"]
         values["folding/decision/elsewhere"] = decision["elsewhere"]
     values["folding/warning/level"] = record["warning"]["level"]

@@ -15,9 +15,8 @@ from foldmon.exporters.charts import Charts
 from foldmon.exporters.pictures import Pictures
 from foldmon.exporters.scalars import scalars
 from foldmon.journal.files import append_whole
-from foldmon.journal.schema import Record
-
-SUBRUN = "foldmon"
+from foldmon.journal.finding import SUBRUN
+from foldmon.journal.schema import ProbeRecord, Record, WarningEvent, is_probe
 
 
 class TensorBoardExporter:
@@ -46,13 +45,17 @@ class TensorBoardExporter:
         self._file: int | None = None
         self._last_step: int | None = None  # of what is in the file
 
+    def recall(self, earlier: Iterable[Record]) -> None:
+        """Keep the charts that an earlier process chose."""
+        self._charts.recall(earlier)
+
     def write(self, records: Sequence[Record]) -> None:
         """Append one event a probe and make them visible.
 
         Raises:
             OSError: the folder or the disk does not take them; nothing of the batch is left in the file.
         """
-        probes = [record for record in records if record["kind"] == "probe"]
+        probes = list(filter(is_probe, records))
         if not probes:
             return
         file = self._opened()
@@ -78,7 +81,7 @@ class TensorBoardExporter:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         return self._file
 
-    def _events(self, record: Record, last: int | None) -> Iterable[Any]:
+    def _events(self, record: ProbeRecord, last: int | None) -> Iterable[Any]:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -126,54 +129,35 @@ def _encoded(events: Iterable[Any]) -> bytes:
 
 def _layout() -> Any:
     """Charts of the Custom Scalars tab: phi in its interval, then all layers in one chart each."""
-    from tensorboard.plugins.custom_scalar import layout_pb2 as layout
+    from torch.utils.tensorboard.summary import custom_scalars
 
-    margin = layout.MarginChartContent.Series(
-        value="folding/network",
-        lower="folding_ci/network_lower",
-        upper="folding_ci/network_upper",
-    )
-    charts = [
-        layout.Chart(title="phi, 95% interval", margin=layout.MarginChartContent(series=[margin])),
-        _lines("folding by layer", "folding/layer/"),
-        _lines("cumulative folding: the depth profile", "folding/cumulative/"),
-        _lines("decision folding", "folding/decision/"),
-    ]
-    category = layout.Category(title="folding", chart=charts)
-    content = layout.Layout(category=[category]).SerializeToString()
-    return _string_summary("custom_scalars__config__", "custom_scalars", content)
+    interval = ["folding/network", "folding_ci/network_lower", "folding_ci/network_upper"]
+    charts = {
+        "phi, 95% interval": ["Margin", interval],
+        "folding by layer": _lines("folding/layer/"),
+        "cumulative folding: the depth profile": _lines("folding/cumulative/"),
+        "decision folding": _lines("folding/decision/"),
+    }
+    return custom_scalars({"folding": charts})  # type: ignore[no-untyped-call]
 
 
-def _lines(title: str, prefix: str) -> Any:
-    from tensorboard.plugins.custom_scalar import layout_pb2 as layout
-
+def _lines(prefix: str) -> list[Any]:
     # The dashboard takes tags as patterns and matches from the start: whatever begins so is shown.
-    return layout.Chart(title=title, multiline=layout.MultilineChartContent(tag=[re.escape(prefix)]))
+    return ["Multiline", [re.escape(prefix)]]
 
 
 def _tab() -> Any:
     """A value of the Folding tab's plugin: where TensorBoard meets one, it shows the tab."""
-    from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
+    from tensorboard.plugins.text.summary_v2 import text_pb
 
-    summary = _string_summary("folding/tab", "foldmon", b"The tab reads the journal beside this file.")
-    # The class of data, which TensorBoard knows by itself for its own plugins only.
-    summary.value[0].metadata.data_class = DATA_CLASS_TENSOR
+    summary = text_pb("folding/tab", "The tab reads the journal beside this file.")
+    summary.value[0].metadata.plugin_data.plugin_name = "foldmon"
     return summary
 
 
-def _warning_text(warning: Record) -> Any:
+def _warning_text(warning: WarningEvent) -> Any:
+    from tensorboard.plugins.text.summary_v2 import text_pb
+
     lines = [f"**severity {warning['severity']}** since step {warning['step']}", ""]
     lines += [f"- {reason}" for reason in warning["reasons"]]
-    return _string_summary("folding/events", "text", "\n".join(lines).encode())
-
-
-def _string_summary(tag: str, plugin: str, content: bytes) -> Any:
-    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-    from tensorboard.compat.proto.tensor_pb2 import TensorProto
-    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-    from tensorboard.compat.proto.types_pb2 import DT_STRING
-
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
-    tensor = TensorProto(dtype=DT_STRING, string_val=[content], tensor_shape=shape)
-    metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=plugin))
-    return Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)])
+    return text_pb("folding/events", "\n".join(lines))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from foldmon.exporters.charts import Charts
 from foldmon.exporters.scalars import scalars
-from foldmon.journal.schema import Record
+from foldmon.journal.schema import Record, WarningEvent, is_probe
 
 _STEP = "foldmon/step"
 
@@ -20,10 +21,12 @@ class WandbExporter:
 
     Args:
         run: as ``wandb.init`` returned it; None takes the one that is active.
+        layers: layers with a chart of their own at most; of more, those that change most in the first
+            probes. None charts all.
 
     Raises:
         ImportError: Weights & Biases is not installed.
-        ValueError: no run is active.
+        ValueError: no run is active, or ``layers`` is negative.
 
     Example:
         >>> import os, wandb
@@ -35,7 +38,8 @@ class WandbExporter:
 
     name = "wandb"
 
-    def __init__(self, run: Any = None) -> None:
+    def __init__(self, run: Any = None, layers: int | None = 12) -> None:
+        self._charts = Charts(layers)
         try:
             import wandb
         except ImportError as error:
@@ -51,12 +55,16 @@ class WandbExporter:
         for group in ("folding/*", "folding_ci/*", "foldmon/*"):
             self.run.define_metric(group, step_metric=_STEP)
 
+    def recall(self, earlier: Iterable[Record]) -> None:
+        """Keep the charts that an earlier process chose."""
+        self._charts.recall(earlier)
+
     def write(self, records: Sequence[Record]) -> None:
         """Log the probes; one that was logged before is not repeated."""
-        for record in records:
-            if record["kind"] != "probe" or record["seq"] <= self._last_seq:
+        for record in filter(is_probe, records):
+            if record["seq"] <= self._last_seq:
                 continue
-            self.run.log({**scalars(record), _STEP: record["step"]})
+            self.run.log({**scalars(record, self._charts.of(record)), _STEP: record["step"]})
             if (event := record["warning"]["event"]) is not None:
                 self._warn(event)
             self._last_seq = record["seq"]
@@ -64,7 +72,7 @@ class WandbExporter:
     def close(self) -> None:
         """Nothing is held: the run is the user's."""
 
-    def _warn(self, event: Record) -> None:
+    def _warn(self, event: WarningEvent) -> None:
         text = f"step {event['step']}, severity {event['severity']}: " + "; ".join(event["reasons"])
         self.run.summary["foldmon/warning"] = text
         self.run.alert(title="foldmon warning", text=text)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
-from foldmon.journal.schema import Record
+from foldmon.journal.following import parsed
+from foldmon.journal.schema import Numbered, ProbeRecord, Record, StartRecord, is_probe
 
 _LARGEST = 2**63 - 1  # of a step or a time: what the backends' formats hold
+_KINDS: Mapping[str, type] = {"start": StartRecord, "probe": ProbeRecord}
 
 
 def flaw(record: Record) -> str | None:
@@ -20,43 +24,70 @@ def flaw(record: Record) -> str | None:
         >>> flaw({"kind": "probe", "seq": 4, "time_ms": 1700000000000})
         "'step' is missing"
     """
-    fields = _EVERY | _OF_KIND.get(record["kind"], {})
-    wrong = _wrong_field(record, fields)
-    if wrong is not None:
-        return wrong
-    if record["kind"] == "start":
-        return _wrong_field(record["coverage"], {"sites": _is_mapping})
-    return _wrong_part(record) if record["kind"] == "probe" else None
+    wrong = next(_wrong(record, _KINDS.get(record["kind"], Numbered)), None)
+    if wrong is None and is_probe(record):
+        for key, values in (("folding", record["folding"]), ("cumulative", record["cumulative"])):
+            if len(values) != len(record["layers"]):
+                return f"'{key}' has {len(values)} values for {len(record['layers'])} layers"
+        if len(record["phi_interval"]) != 2:
+            return "'phi_interval' has not two ends"
+    return wrong
 
 
-def _wrong_part(record: Record) -> str | None:
-    for key in ("folding", "cumulative"):
-        if len(record[key]) != len(record["layers"]):
-            return f"'{key}' has {len(record[key])} values for {len(record['layers'])} layers"
-    if len(record["phi_interval"]) != 2:
-        return "'phi_interval' has not two ends"
-    event = record["warning"].get("event")
-    parts = [
-        (record["monitor"], _MONITOR),
-        (record["warning"], _WARNING),
-        *([(record["decision"], _DECISION)] if record["decision"] is not None else []),
-        *([(event, _EVENT)] if event is not None else []),
-    ]
-    return next(filter(None, (_wrong_field(part, fields) for part, fields in parts)), None)
+def read_checked(journal: str | os.PathLike[str]) -> tuple[list[Record], list[str]]:
+    """The sound records of a journal, in order, and the cause for each line that is none.
+
+    A last line without its end was torn when the process died, and is left out silently.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    records: list[Record] = []
+    causes: list[str] = []
+    with open(journal, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            record, cause = parsed(line)
+            cause = cause if record is None else flaw(record) or ""
+            if record is not None and not cause:
+                records.append(record)
+            elif line.strip() and line.endswith(b"\n"):
+                causes.append(f"line {number}: {cause}")
+    return records, causes
 
 
-def _wrong_field(part: Mapping[str, Any], fields: Mapping[str, Callable[[Any], bool]]) -> str | None:
-    for key, fits in fields.items():
+def _wrong(part: Mapping[str, Any], schema: type) -> Iterator[str]:
+    """What of the keys that ``schema`` requires is missing or of another type."""
+    for key, fits, entry in _required(schema):
         if key not in part:
-            return f"'{key}' is missing"
-        if not fits(part[key]):
-            return f"'{key}' is {_shortened(part[key])}"
-    return None
+            yield f"'{key}' is missing"
+        elif not fits(part[key]):
+            yield f"'{key}' is {_shortened(part[key])}"
+        elif entry is not None and part[key] is not None:
+            yield from _wrong(part[key], entry)
 
 
-def _shortened(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+@functools.cache
+def _required(schema: Any) -> list[tuple[str, Callable[[Any], bool], type | None]]:
+    """Name, check and, of a mapping with a schema of its own, that schema, of each required key."""
+    return [
+        (key, _check(hint), next(filter(is_typeddict, (hint, *get_args(hint))), None))
+        for key, hint in get_type_hints(schema).items()
+        if key in schema.__required_keys__
+    ]
+
+
+def _check(hint: Any) -> Callable[[Any], bool]:
+    """What tells whether a value of JSON is of a type of the schema."""
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if is_typeddict(hint):
+        return lambda value: isinstance(value, dict)
+    parts = [_check(part) for part in get_args(hint)]
+    if get_origin(hint) is list:
+        return lambda value: isinstance(value, list) and all(map(parts[0], value))
+    if get_origin(hint) is dict:
+        return lambda value: isinstance(value, dict) and all(map(parts[1], value.values()))
+    return lambda value: any(part(value) for part in parts)
 
 
 def _is_count(value: Any) -> bool:
@@ -69,49 +100,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and is_small
 
 
-def _is_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_number, value))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_mapping_or_none(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
-
-
-def _is_named_numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_number, value.values()))
-
-
-_EVERY = {"seq": _is_count, "time_ms": _is_count}
-_OF_KIND: dict[str, dict[str, Callable[[Any], bool]]] = {
-    "start": {"model": _is_text, "config": _is_mapping, "coverage": _is_mapping},
-    "probe": {
-        "step": _is_count,
-        "phi": _is_number,
-        "phi_interval": _is_numbers,
-        "phi_median_nonzero": _is_number,
-        "nonzero_fraction": _is_number,
-        "layers": _is_texts,
-        "folding": _is_numbers,
-        "cumulative": _is_numbers,
-        "decision": _is_mapping_or_none,
-        "logged": _is_named_numbers,
-        "warning": _is_mapping,
-        "monitor": _is_mapping,
-    },
+_PLAIN: Mapping[Any, Callable[[Any], bool]] = {
+    Any: lambda value: True,
+    type(None): lambda value: value is None,
+    str: lambda value: isinstance(value, str),
+    int: _is_count,
+    float: _is_number,
 }
-_MONITOR = {"overhead": _is_number, "probe_seconds": _is_number, "skipped": _is_number}
-_WARNING = {"level": _is_number, "event": _is_mapping_or_none}
-_DECISION = {"changes": _is_number, "elsewhere": _is_number}
-_EVENT = {"step": _is_count, "severity": _is_number, "reasons": _is_texts}
+
+
+def _shortened(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

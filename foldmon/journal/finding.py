@@ -51,7 +51,7 @@ def journal_of(path: str | os.PathLike[str]) -> Path:
         FileNotFoundError: there is none.
     """
     given = Path(path)
-    for candidate in (given, given / "journal.jsonl", given / "foldmon" / "journal.jsonl"):
+    for candidate in (given, given / JOURNAL, given / SUBRUN / JOURNAL):
         if candidate.is_file():
             return candidate
     raise FileNotFoundError(

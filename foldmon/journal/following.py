@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,14 +27,18 @@ class Line(NamedTuple):
 class Tail:
     """Reads a journal's new records, again and again.
 
-    A last line without its end is left for the next call: it may still be being written. A file that
-    became shorter was replaced and is read from its beginning.
+    A torn line (a process killed in mid-write) and a line that is no record at all are left out; what a
+    record holds is not checked, see :func:`foldmon.journal.check.flaw`. A last line without its end is left
+    for the next call: it may still be being written. A file that became shorter was replaced and is read
+    from its beginning.
 
     Args:
         path: of the journal.
         leave_out: matches what of a line need not be parsed, a name with its value; None parses all.
 
     Attributes:
+        offset: byte at which the next unread line begins; who sets it back reads again.
+        complete: whether the last call of ``read`` read everything.
         unreadable: lines met so far that hold no record.
         first_unreadable: byte offset of the first of them.
         restarts: how often the file was replaced.
@@ -69,31 +75,44 @@ class Tail:
         """
         until = None if seconds is None else time.monotonic() + seconds
         lines: list[Line] = []
+        self.complete = False
+        for part in self.parts():
+            lines += part
+            if until is not None and time.monotonic() > until:
+                return lines
+        self.complete = True
+        return lines
+
+    def parts(self) -> Iterator[list[Line]]:
+        """The same in parts of about 4 MiB, to the end of the file; ``offset`` moves behind each.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        while data := self._whole_lines():
+            yield self._parse(data)
+
+    def _whole_lines(self) -> bytes:
+        """About 4 MiB from ``offset`` on, one line at least; empty where nothing whole is left."""
         with self.path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < self.offset:
                 self._forget()
                 self.restarts += 1
             file.seek(self.offset)
-            left = b""
-            while chunk := file.read(_CHUNK):
-                data = left + chunk
-                whole = data.rfind(b"\n") + 1
-                lines += self._parse(data[:whole])
-                left = data[whole:]
-                if until is not None and time.monotonic() > until:
-                    self.complete = False
-                    return lines
-        self.complete = True
-        return lines
+            data = b""
+            while b"\n" not in data and (more := file.read(_CHUNK)):
+                data += more
+        return data[: data.rfind(b"\n") + 1]
 
     def _parse(self, data: bytes) -> list[Line]:
         lines = []
-        for line in data.splitlines(keepends=True):
+        for line in io.BytesIO(data):
             short = line if self._leave_out is None else self._leave_out.sub(b'"":0', line)
-            record, _ = parsed(short)
+            record, cause = parsed(short)
             if record is not None:
                 lines.append(Line(record, self.offset))
             elif line.strip():
+                logger.debug("foldmon: %s: the line at byte %d: %s", self.path, self.offset, cause)
                 self.unreadable += 1
                 if self.first_unreadable is None:
                     self.first_unreadable = self.offset
@@ -113,51 +132,15 @@ def read_at(path: str | os.PathLike[str], offset: int) -> dict[str, Any] | None:
 
 
 def read_journal(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """All whole records of a journal, in order; empty where there is no file yet.
-
-    A torn line (a process killed in mid-write) and a line that is no record at all are left out. What a
-    record holds is not checked: see :func:`foldmon.journal.check.flaw`.
+    """All records of a journal, in order, as a :class:`Tail` reads them; empty where there is no file yet.
 
     Raises:
         OSError: the file cannot be read.
     """
-    return read_from(path, 0)[0]
-
-
-def read_from(
-    path: str | os.PathLike[str], offset: int, at_most: int | None = None
-) -> tuple[list[dict[str, Any]], int]:
-    """The whole records after a byte offset, and the offset behind the last of them.
-
-    A last line without its end is not read yet: it may still be being written.
-
-    Args:
-        path: of the journal.
-        offset: where a line begins.
-        at_most: bytes to read, about; at least one line is read. None reads to the end.
-    """
-    data = _read(path, offset, at_most)
-    whole = data.rfind(b"\n") + 1
-    records = []
-    for number, line in enumerate(data[:whole].split(b"\n")):
-        record, cause = parsed(line)
-        if record is not None:
-            records.append(record)
-        elif line.strip():
-            logger.debug("foldmon: %s: line %d after byte %d: %s", path, number + 1, offset, cause)
-    return records, offset + whole
-
-
-def _read(path: str | os.PathLike[str], offset: int, at_most: int | None) -> bytes:
     try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            data = file.read(-1 if at_most is None else at_most)
-            while at_most is not None and b"\n" not in data and (more := file.read(at_most)):
-                data += more
-            return data
+        return [line.record for line in Tail(path).read()]
     except FileNotFoundError:
-        return b""
+        return []
 
 
 def parsed(line: bytes) -> tuple[dict[str, Any] | None, str]:

@@ -1,17 +1,24 @@
-"""The records of a journal, made from what was measured."""
+"""The records that a monitor writes, made from what was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from foldmon.folding.results.coverage import Coverage
-from foldmon.folding.results.report import FoldingReport
+from foldmon.journal.schema import (
+    JOURNAL_VERSION,
+    End,
+    Measurement,
+    Probe,
+    ProbeCosts,
+    Record,
+    RunCosts,
+    WarningEntry,
+)
 
-JOURNAL_VERSION = 1
 
-
-def start_record(model: str, coverage: Coverage, config: Mapping[str, Any]) -> dict[str, Any]:
+def start_record(model: str, coverage: Coverage, config: Mapping[str, Any]) -> Record:
     """What a run measures, and with which options."""
     return {
         "kind": "start",
@@ -27,11 +34,21 @@ def start_record(model: str, coverage: Coverage, config: Mapping[str, Any]) -> d
     }
 
 
-def probe_record(report: FoldingReport, logged: Mapping[str, float]) -> dict[str, Any]:
-    """One measurement, and what the user logged since the last; the warning and the costs come later."""
-    return {"kind": "probe", **report.to_dict(), "logged": dict(logged)}
+def probe_record(
+    measured: Mapping[str, Any], logged: Mapping[str, float], warning: WarningEntry, costs: ProbeCosts
+) -> Probe:
+    """One measurement, with all that stands beside it.
+
+    Args:
+        measured: ``FoldingReport.to_dict()``.
+        logged: what the user logged since the probe before.
+        warning: what the alarm made of both.
+        costs: of this probe, and of all so far.
+    """
+    report = cast(Measurement, measured)
+    return {"kind": "probe", **report, "logged": dict(logged), "warning": warning, "monitor": costs}
 
 
-def end_record(step: int, monitor: Mapping[str, float]) -> dict[str, Any]:
+def end_record(step: int, costs: RunCosts) -> End:
     """The run was closed in order."""
-    return {"kind": "end", "step": step, "monitor": dict(monitor)}
+    return {"kind": "end", "step": step, "monitor": costs}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from foldmon.journal.schema import Record
+
+T = TypeVar("T")
 
 
 def probes_of(records: Iterable[Record]) -> list[Record]:
@@ -21,12 +25,22 @@ def probes_of(records: Iterable[Record]) -> list[Record]:
     """
     probes: list[Record] = []
     for record in records:
-        if record.get("kind", "probe") != "probe":
-            continue
-        while probes and _step(record) <= _step(probes[-1]):
-            probes.pop()
-        probes.append(record)
+        if record.get("kind", "probe") == "probe":
+            take_back(probes, _step(record), _step)
+            probes.append(record)
     return probes
+
+
+def take_back(probes: list[T], step: int, step_of: Callable[[T], int]) -> bool:
+    """Remove, of probes in order of their steps, those at or after a step that is measured again.
+
+    Returns:
+        Whether there was any.
+    """
+    left = bisect_left(probes, step, key=step_of)
+    repeated = left < len(probes)
+    del probes[left:]
+    return repeated
 
 
 def _step(probe: Record) -> int:

@@ -1,9 +1,179 @@
-"""The record's schema: what one line of the journal holds."""
+"""The record's schema: what a line of the journal holds, with shapes and units.
+
+Of each part the keys that every reader may count on stand first, in a class of their own: a record without
+one of them is damaged (see :func:`foldmon.journal.check.flaw`). The others are there in what this version
+writes; a reader does without them where an older journal lacks them.
+
+Shapes: P paths, L layers in order of execution, C classes, K leading classes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict, TypeGuard
+
+JOURNAL_VERSION = 1
 
 Record = Mapping[str, Any]
-"""One line of the journal."""
+"""One line of the journal, of any kind; readers ignore kinds that they do not know."""
+
+
+class Numbered(TypedDict):
+    """What the journal gives every line as it is written."""
+
+    seq: int  # number of the line, 0, 1, 2, ...
+    time_ms: int  # wall clock, milliseconds since 1970
+
+
+class _Coverage(TypedDict):
+    sites: dict[str, int]  # units of each covered activation call, in order of execution
+    not_covered: dict[str, str]  # reason, by place
+
+
+class CoverageEntry(_Coverage, total=False):
+    """What of the model is measured, see :class:`foldmon.Coverage`."""
+
+    kinks: dict[str, str]  # function, by place
+    notes: list[str]
+
+
+class Start(TypedDict):
+    """What a run measures, and with which options."""
+
+    kind: str  # "start"
+    model: str  # name of its class
+    config: dict[str, Any]  # option: value
+    coverage: CoverageEntry
+
+
+class StartRecord(Numbered, Start, total=False):
+    """The line that a run begins with."""
+
+    version: int  # JOURNAL_VERSION
+
+
+class _Decision(TypedDict):
+    changes: float  # mean class changes a path
+    elsewhere: float  # mean share of a path in a class that is neither end's
+
+
+class DecisionEntry(_Decision, total=False):
+    """Decision folding, see :class:`foldmon.DecisionFolding`."""
+
+    ends: list[list[int]]  # (P, 2) predicted class
+    entropy: list[list[float]]  # (P, 2) nats
+    leading: list[list[list[int]]]  # (P, 2, K) classes, most probable first
+    probabilities: list[list[list[float]]]  # (P, 2, K)
+    of: int  # C, 0 where unknown
+
+
+class _Measurement(TypedDict):
+    step: int  # training step
+    phi: float  # mean network folding over the paths
+    phi_interval: list[float]  # (2,) 95% interval of phi
+    phi_median_nonzero: float  # median over the paths that fold
+    nonzero_fraction: float  # share of the paths that fold
+    layers: list[str]  # (L,) site names
+    folding: list[float]  # (L,) mean over the paths
+    cumulative: list[float]  # (L,) the same of the joined units of layers 1..l
+    decision: DecisionEntry | None  # None where the output gives no class
+
+
+class Measurement(_Measurement, total=False):
+    """What ``FoldingReport.to_dict()`` gives."""
+
+    method: str  # "sampled", "exact" or "auto"
+    exact: bool  # certified for the continuous path
+    phi_max: float  # largest of a path
+    units: list[int]  # (L,)
+    r1: list[float]  # (L,) largest distance from the start, mean over the paths, units
+    r2: list[float]  # (L,) distance walked, likewise
+    network_r1: list[float]  # (P,) of all units, path by path
+    network_r2: list[float]  # (P,)
+    dead: list[float]  # (L,) share of units at their lowest symbol throughout
+    saturated: list[float]  # (L,) share of units at their highest
+    nonfinite: list[int]  # (L,) number of NaN or infinite pre-activations met
+    classes: list[list[int]] | None  # (P, 2) given class of each end, None without labels
+    class_names: list[str]  # (C,)
+    class_matrix: list[list[float]] | None  # (C, C) mean network folding, NaN where no path
+    evaluations: int  # inputs passed forward
+    seconds: float  # wall time of the measurement
+    notes: list[str]
+
+
+class WarningEvent(TypedDict):
+    """A warning that begins at this probe, see :class:`foldmon.FoldingWarning`."""
+
+    step: int
+    severity: int  # 1 or 2
+    reasons: list[str]  # sentences
+
+
+class WarningEntry(TypedDict):
+    """The warning's state."""
+
+    level: int  # in force: 0, 1 or 2
+    event: WarningEvent | None
+
+
+class _RunCosts(TypedDict):
+    overhead: float  # share of the time since the first step
+    skipped: int  # probes that were due while another one ran
+
+
+class RunCosts(_RunCosts, total=False):
+    """What the monitor has cost so far."""
+
+    interval: float  # seconds from one probe to the next, 0 with a fixed step interval
+
+
+class _ProbeCosts(TypedDict):
+    probe_seconds: float  # wall time of this probe
+
+
+class ProbeCosts(RunCosts, _ProbeCosts, total=False):
+    """The same, and what this probe has cost."""
+
+    stall_seconds: float  # standstill of the training for the copy of the weights
+
+
+class _Probe(TypedDict):
+    kind: str  # "probe"
+    logged: dict[str, float]  # what the user logged since the probe before
+    warning: WarningEntry
+    monitor: ProbeCosts
+
+
+class Probe(Measurement, _Probe):
+    """One measurement, as the monitor hands it over."""
+
+
+class ProbeRecord(Numbered, Probe):
+    """One measurement, as the journal holds it."""
+
+
+class End(TypedDict, total=False):
+    """The run was closed in order."""
+
+    kind: str  # "end"
+    step: int
+    monitor: RunCosts
+
+
+class EndRecord(Numbered, End):
+    """The line that a run ends with."""
+
+
+def is_probe(record: Record) -> TypeGuard[ProbeRecord]:
+    """Whether a sound record is a measurement.
+
+    Example:
+        >>> is_probe({"kind": "probe", "step": 3}), is_probe({"kind": "end"})
+        (True, False)
+    """
+    return bool(record["kind"] == "probe")
+
+
+def is_start(record: Record) -> TypeGuard[StartRecord]:
+    """Whether a sound record is the beginning of a run."""
+    return bool(record["kind"] == "start")

@@ -1,8 +1,6 @@
 """The journal: one JSON line a record, written before any backend sees it, and the queue they read from.
 
-Kinds of records: ``start`` (what is measured, with which options), ``probe`` (a measurement, see
-``FoldingReport.to_dict``, with the warning state and the monitor's own cost) and ``end``. Every record has
-``kind``, ``seq`` and ``time_ms`` (wall clock, milliseconds). Readers ignore kinds they do not know.
+What the records hold stands in :mod:`foldmon.journal.schema`.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foldmon.journal.files import append_whole
+from foldmon.journal.finding import JOURNAL
 from foldmon.journal.following import read_journal
 from foldmon.journal.schema import Record
 
@@ -95,7 +94,7 @@ class JSONLExporter:
         folder = tempfile.mkdtemp(prefix="foldmon-")
         self.close()
         with self._lock:
-            self.path = Path(folder) / "journal.jsonl"
+            self.path = Path(folder) / JOURNAL
 
     def prepare(self) -> None:
         """Open the file now, so that a wrong path shows at once.

@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from foldmon.config.options import Config
-from foldmon.exporters.base import Exporter
 from foldmon.exporters.output import Output
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
 from foldmon.journal.following import read_journal
 from foldmon.journal.records import end_record, probe_record, start_record
-from foldmon.journal.writing import JSONLExporter
+from foldmon.journal.schema import ProbeCosts, RunCosts
 from foldmon.monitor.first import FirstRecord
 from foldmon.monitor.logged import Logged, as_number
 from foldmon.monitor.summary import summary_table
@@ -60,8 +58,7 @@ class Monitor:
         model: nn.Module,
         subject: Subject,
         config: Config,
-        journal: JSONLExporter,
-        exporters: Sequence[Exporter],
+        output: Output,
         optimizer: Optimizer | None = None,
         step: int = 0,
         on_warning: OnWarning | None = None,
@@ -80,7 +77,7 @@ class Monitor:
         self._guard = Guard(final=TeamError)
         self._closed = False
         self._pace = pace_of(subject, self._schedule, self._sampler, self._guard, self._probe)
-        self._output = Output(journal, exporters)
+        self._output = output
         self._first = FirstRecord(self._output.write)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
         self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer)
@@ -279,17 +276,17 @@ class Monitor:
         began = time.perf_counter()
         with self._measuring:
             report = replace(self._subject.measure(), step=step)
-            record = probe_record(report, self._logged.take())
-            record["warning"] = self._alarm.look(record)
+            measured, logged = report.to_dict(), self._logged.take()
+            warning = self._alarm.look({**measured, "logged": logged})
             seconds = time.perf_counter() - began
             self._schedule.book(stall + seconds, time.perf_counter())
-            record["monitor"] = self._costs() | {"probe_seconds": seconds, "stall_seconds": stall}
+            costs: ProbeCosts = {**self._costs(), "probe_seconds": seconds, "stall_seconds": stall}
             self.report = report
             self.history.append(report)
-            self._first.write(record)
+            self._first.write(probe_record(measured, logged, warning, costs))
         return report
 
-    def _costs(self) -> dict[str, float]:
+    def _costs(self) -> RunCosts:
         return {
             "overhead": self.overhead,
             "skipped": self.skipped,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
+from foldmon.journal.schema import RunCosts
 
 _NAME_WIDTH = 36
 
@@ -14,7 +14,7 @@ _NAME_WIDTH = 36
 def summary_table(
     report: FoldingReport | None,
     coverage: Coverage,
-    costs: Mapping[str, float],
+    costs: RunCosts,
     steps: int,
     journal_path: str,
 ) -> str:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from foldmon.journal.schema import Record, WarningEntry, WarningEvent
 from foldmon.warning.detector import Detector, FoldingWarning
 
 logger = logging.getLogger("foldmon")
@@ -33,11 +34,11 @@ class Alarm:
         self._untold: deque[FoldingWarning] = deque()
         self._detector = Detector()
 
-    def look(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    def look(self, record: Record) -> WarningEntry:
         """Show a probe to the detector.
 
         Args:
-            record: a probe's record.
+            record: of a probe, or as much of one as was measured and logged.
 
         Returns:
             The record's ``warning`` entry: the level in force, and the warning if one begins here.
@@ -55,7 +56,11 @@ class Alarm:
         self.warnings.append(warning)
         self._untold.append(warning)
         logger.warning("foldmon: %s", warning)
-        event = {"step": warning.step, "severity": warning.severity, "reasons": list(warning.reasons)}
+        event: WarningEvent = {
+            "step": warning.step,
+            "severity": warning.severity,
+            "reasons": list(warning.reasons),
+        }
         return {"level": level, "event": event}
 
     def tell(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 from foldmon.exporters.base import PermanentError
 from foldmon.exporters.delivery import Delivery
 from foldmon.exporters.output import Output
+from foldmon.journal.following import Tail
 from foldmon.journal.writing import JSONLExporter
 from tests.exporters.examples import probe
 
@@ -33,6 +34,14 @@ class Backend:
         self.closed += 1
 
 
+def no_report(journal, page) -> None:
+    raise AssertionError("nobody asks for one")
+
+
+def delivery_to(backend, journal, write_report=no_report) -> Delivery:
+    return Delivery(backend, journal.path, write_report)
+
+
 @pytest.fixture
 def journal(tmp_path):
     journal = JSONLExporter(tmp_path / "journal.jsonl")
@@ -47,7 +56,7 @@ def _short_pauses(monkeypatch):
 
 def test_everything_arrives_in_order(journal):
     backend = Backend()
-    delivery = Delivery(backend, journal)
+    delivery = delivery_to(backend, journal)
     for step in range(20):
         journal.write([probe(step)])
         delivery.notify()
@@ -60,7 +69,7 @@ def test_everything_arrives_in_order(journal):
 @pytest.mark.parametrize("error", [ConnectionError("away"), SystemExit(1), MemoryError()])
 def test_a_backend_that_comes_back_misses_nothing(journal, caplog, error):
     backend = Backend(failures=4, error=error)
-    delivery = Delivery(backend, journal)
+    delivery = delivery_to(backend, journal)
     for step in range(5):
         journal.write([probe(step)])
         delivery.notify()
@@ -81,7 +90,7 @@ def test_flush_waits_for_a_write_under_way(journal):
             super().write(records)
 
     backend = Slow()
-    delivery = Delivery(backend, journal)
+    delivery = delivery_to(backend, journal)
     journal.write([probe(0)])
     delivery.notify()
     assert entered.wait(10)
@@ -99,7 +108,7 @@ def test_closing_does_not_wait_for_a_backend_that_hangs(journal):
         def write(self, records) -> None:
             release.wait(60)
 
-    delivery = Delivery(Hanging(), journal)
+    delivery = delivery_to(Hanging(), journal)
     journal.write([probe(0)])
     delivery.notify()
     began = time.monotonic()
@@ -110,7 +119,7 @@ def test_closing_does_not_wait_for_a_backend_that_hangs(journal):
 
 def test_a_permanent_error_ends_the_delivery(journal, caplog):
     backend = Backend(failures=10**6, error=PermanentError("the run was deleted"))
-    delivery = Delivery(backend, journal)
+    delivery = delivery_to(backend, journal)
     journal.write([probe(0)])
     delivery.notify()
     assert not delivery.flush(10)
@@ -120,12 +129,12 @@ def test_a_permanent_error_ends_the_delivery(journal, caplog):
 
 
 def test_what_a_process_could_not_deliver_the_next_one_does(journal):
-    dead = Delivery(Backend(failures=10**6), journal)
+    dead = delivery_to(Backend(failures=10**6), journal)
     journal.write([probe(0), probe(1)])
     dead.notify()
     assert not dead.close(10)
     again = Backend()
-    delivery = Delivery(again, journal)
+    delivery = delivery_to(again, journal)
     journal.write([probe(2)])
     delivery.notify()
     assert delivery.close(10)
@@ -135,7 +144,7 @@ def test_what_a_process_could_not_deliver_the_next_one_does(journal):
 def test_what_was_delivered_is_not_delivered_by_the_next_process(journal):
     for step in range(3):
         backend = Backend()
-        delivery = Delivery(backend, journal)
+        delivery = delivery_to(backend, journal)
         journal.write([probe(step)])
         delivery.notify()
         assert delivery.close(10)
@@ -149,7 +158,7 @@ def test_what_was_delivered_is_not_delivered_by_the_next_process(journal):
 def test_a_damaged_cursor_starts_from_the_beginning(journal, cursor):
     journal.path.with_name(".journal.jsonl.backend.cursor").write_bytes(cursor)
     backend = Backend()
-    delivery = Delivery(backend, journal)
+    delivery = delivery_to(backend, journal)
     journal.write([probe(0)])
     delivery.notify()
     assert delivery.close(10)
@@ -158,7 +167,7 @@ def test_a_damaged_cursor_starts_from_the_beginning(journal, cursor):
 
 def test_a_damaged_record_is_skipped_and_named(journal, caplog):
     backend = Backend()
-    delivery = Delivery(backend, journal)
+    delivery = delivery_to(backend, journal)
     journal.write([probe(0), probe(1) | {"phi": "high"}, probe(2)])
     delivery.notify()
     assert delivery.flush(10)
@@ -168,19 +177,17 @@ def test_a_damaged_record_is_skipped_and_named(journal, caplog):
 
 
 def test_a_journal_that_cannot_be_read_is_a_failure_that_passes(journal, monkeypatch):
-    from foldmon.exporters import delivery as module
+    real, calls = Tail.parts, []
 
-    real, calls = module.read_from, []
-
-    def broken_once(*arguments):
-        calls.append(arguments)
+    def broken_once(tail):
+        calls.append(tail)
         if len(calls) == 1:
             raise OSError("stale file handle")
-        return real(*arguments)
+        return real(tail)
 
-    monkeypatch.setattr(module, "read_from", broken_once)
+    monkeypatch.setattr(Tail, "parts", broken_once)
     backend = Backend()
-    delivery = Delivery(backend, journal)
+    delivery = delivery_to(backend, journal)
     journal.write([probe(0)])
     delivery.notify()
     assert delivery.flush(10)
@@ -191,7 +198,7 @@ def test_a_journal_that_cannot_be_read_is_a_failure_that_passes(journal, monkeyp
 def test_two_exporters_of_one_name_have_a_cursor_each(journal):
     for first_fails in (10**6, 0):
         backends = [Backend(first_fails), Backend()]
-        output = Output(journal, backends)
+        output = Output(journal, backends, no_report)
         output.write(probe(len(backends[1].steps)))
         output.close(10)
     assert backends[0].steps == [0, 0]
@@ -201,7 +208,7 @@ def test_two_exporters_of_one_name_have_a_cursor_each(journal):
 def test_the_name_of_an_exporter_cannot_climb_out_of_the_folder(journal, tmp_path):
     backend = Backend()
     backend.name = "../../up/\x00"
-    delivery = Delivery(backend, journal)
+    delivery = delivery_to(backend, journal)
     journal.write([probe(0)])
     delivery.notify()
     assert delivery.close(10)
@@ -216,7 +223,7 @@ def test_many_backends_that_hang_are_closed_together(tmp_path):
         def write(self, records) -> None:
             release.wait(60)
 
-    output = Output(JSONLExporter(tmp_path / "journal.jsonl"), [Hanging() for _ in range(50)])
+    output = Output(JSONLExporter(tmp_path / "journal.jsonl"), [Hanging() for _ in range(50)], no_report)
     output.write(probe(0))
     began = time.monotonic()
     output.close(0.5)
@@ -227,9 +234,70 @@ def test_many_backends_that_hang_are_closed_together(tmp_path):
 def test_an_unwritable_place_moves_the_journal_and_says_where(tmp_path, caplog):
     (tmp_path / "file").touch()
     backend = Backend()
-    output = Output(JSONLExporter(tmp_path / "file" / "journal.jsonl"), [backend])
+    output = Output(JSONLExporter(tmp_path / "file" / "journal.jsonl"), [backend], no_report)
     output.write(probe(0))
     assert output.flush(10)
     assert backend.steps == [0]
     assert str(output.journal.path) in caplog.text
     output.close(10)
+
+
+def test_a_journal_that_a_shorter_one_replaced_is_delivered_from_its_beginning(journal):
+    backend = Backend()
+    delivery = delivery_to(backend, journal)
+    journal.write([probe(step) for step in range(5)])
+    delivery.notify()
+    assert delivery.flush(10)
+    journal.path.write_bytes(b"")
+    journal.write([probe(7)])
+    delivery.notify()
+    assert delivery.flush(10)
+    assert backend.steps == [*range(5), 7]
+    assert delivery.close(10)
+
+
+def test_what_an_earlier_process_delivered_is_recalled_before_the_first_write(journal, monkeypatch):
+    monkeypatch.setattr("foldmon.journal.following._CHUNK", 100)
+
+    class Recaller(Backend):
+        def recall(self, earlier) -> None:
+            self.earlier = [record["step"] for record in earlier]
+            assert not self.steps
+
+    first, second = Recaller(), Recaller()
+    for backend, steps in ((first, (0, 1, 2)), (second, (3, 4))):
+        delivery = delivery_to(backend, journal)
+        journal.write([probe(step) for step in steps])
+        delivery.notify()
+        assert delivery.close(10)
+    assert not hasattr(first, "earlier"), "there is nothing yet"
+    assert second.earlier == [0, 1, 2]
+    assert second.steps == [3, 4]
+
+
+def test_an_exporter_that_finishes_gets_the_journal_and_what_draws(journal):
+    class Finisher(Backend):
+        def finish(self, journal, write_report) -> None:
+            assert not self.closed
+            write_report(journal, journal.with_suffix(".html"))
+
+    drawn = []
+    delivery = delivery_to(Finisher(), journal, lambda *paths: drawn.append(paths))
+    journal.write([probe(0)])
+    delivery.notify()
+    assert delivery.close(10)
+    assert drawn == [(journal.path, journal.path.with_suffix(".html"))]
+
+
+def test_an_error_while_finishing_is_said_and_the_exporter_closed(journal, caplog):
+    class Finisher(Backend):
+        def finish(self, journal, write_report) -> None:
+            raise KeyError("page")
+
+    backend = Finisher()
+    delivery = delivery_to(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    assert delivery.close(10)
+    assert "finishing the backend exporter failed: 'page'" in caplog.text
+    assert backend.closed == 1

@@ -8,8 +8,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import foldmon
-from foldmon.exporters.replay import read_checked, replay
+from foldmon.exporters.replay import replay
 from foldmon.exporters.scalars import scalars
+from foldmon.journal.check import read_checked
 from tests.exporters.examples import probe, start
 
 COUNT = 30

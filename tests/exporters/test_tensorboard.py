@@ -3,12 +3,15 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
+from torch import nn
 
 import foldmon
 from foldmon.exporters.scalars import scalars
 from tests.exporters.examples import probe, start
+from tests.training_loop import train
 
 
 def read(folder) -> EventAccumulator:
@@ -94,3 +97,20 @@ def test_images_come_at_doubling_probes(tmp_path):
         assert {image.step for image in images} <= {0, 1, 3, 7, 15}
         assert len(images) >= 4, "the accumulator keeps four by default"
         assert all(image.encoded_image_string[1:4] == b"PNG" and image.width >= 320 for image in images)
+
+
+def test_a_resumed_run_goes_on_with_the_charts_it_had(tmp_path, held_out):
+    model = nn.Sequential(*(part for _ in range(16) for part in (nn.Linear(8, 8), nn.ReLU())))
+    steps = []
+    for begin in (0, 40):
+        options = {"every": 10, "step": begin, "background": False, "exporters": "tensorboard"}
+        with foldmon.watch(model, held_out, log_dir=tmp_path, **options) as monitor:
+            train(model, 40, torch.optim.SGD(model.parameters(), lr=0.5))
+        # As if the model were another by now: a choice of its own would differ.
+        nn.init.normal_(model[2 if begin else 20].weight)
+        steps += [report.step for report in monitor.history]
+    events = read(tmp_path / "foldmon")
+    charts = [tag for tag in events.Tags()["scalars"] if tag.startswith("folding/layer/")]
+    assert len(charts) == 12
+    settled = sorted(set(steps))[3:]
+    assert all([event.step for event in events.Scalars(tag)] == settled for tag in charts)

@@ -12,6 +12,7 @@ from wandb.proto import wandb_internal_pb2
 import foldmon
 from foldmon.exporters.wandb import WandbExporter
 from foldmon.journal.following import read_journal
+from tests.exporters.examples import probe
 from tests.training_loop import train
 
 
@@ -96,3 +97,17 @@ def test_nan_is_logged_as_nan(offline_run, mlp, held_out, tmp_path):
     rows = [row for row in offline_rows(tmp_path) if "val_loss" in row]
     assert len(rows) == 1
     assert math.isnan(float(rows[0]["val_loss"]))
+
+
+def test_a_deep_model_gets_few_charts_which_then_stay(offline_run, tmp_path):
+    records = [probe(step, phi=0.01 * step, layers=200) for step in range(10)]
+    first = WandbExporter(offline_run, layers=5)
+    first.write(records[:6])
+    resumed = WandbExporter(offline_run, layers=5)
+    resumed.recall(records[:6])
+    resumed.write(records[6:])
+    offline_run.finish()
+    rows = [row for row in offline_rows(tmp_path) if "folding/network" in row]
+    charts = [{tag for tag in row if tag.startswith("folding/layer/")} for row in rows]
+    assert charts == [set()] * 3 + [charts[-1]] * 7
+    assert len(charts[-1]) == 5

@@ -4,7 +4,7 @@ Not part of the test suite. Needs ``atheris`` (``pip install atheris``); run for
 
     python tests/fuzz/fuzz_journal.py -max_total_time=300 -max_len=4096 corpus/
 
-A found case belongs into ``tests/exporters/test_untrusted.py``.
+A found case belongs into ``tests/journal/test_untrusted.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["foldmon.exporters"]):
+with atheris.instrument_imports(include=["foldmon.exporters", "foldmon.journal"]):
     from foldmon.exporters.console import probe_line
     from foldmon.exporters.mlflow import _metrics, metric_name
     from foldmon.exporters.scalars import (
@@ -62,7 +62,7 @@ def check_line(line: bytes) -> None:
         for tag in scalars(record):
             _validate_metric_name(metric_name(tag))
         probe_line(record)
-        list(_metrics(record))
+        list(_metrics(record, record["layers"]))
         exporter = TensorBoardExporter(FOLDER)
         exporter.write([record])
         exporter.close()

@@ -84,6 +84,8 @@ def test_a_damaged_start_is_recognised():
     assert flaw(start()) is None
     assert flaw(start() | {"coverage": {}}) == "'sites' is missing"
     assert flaw(start() | {"config": 3}) == "'config' is 3"
+    assert flaw(start() | {"coverage": {"sites": {"a": "many"}}}) == "'sites' is {'a': 'many'}"
+    assert flaw(start() | {"coverage": {"sites": {}, "not_covered": 7}}) == "'not_covered' is 7"
 
 
 def test_odd_but_sound_values_reach_every_backend(tmp_path):

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from foldmon.journal.following import read_from, read_journal
+from foldmon.journal.following import Tail, read_journal
 from foldmon.journal.writing import JSONLExporter
 from tests.exporters.examples import probe, start
 
@@ -82,23 +82,21 @@ def test_a_torn_line_costs_that_line_only(tmp_path):
 def test_a_line_under_way_is_not_read_yet(tmp_path):
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b'{"kind":"a"}\n{"kind":')
-    records, offset = read_from(path, 0)
-    assert [record["kind"] for record in records] == ["a"]
+    tail = Tail(path)
+    assert [line.record["kind"] for line in tail.read()] == ["a"]
     path.write_bytes(b'{"kind":"a"}\n{"kind":"b"}\n')
-    assert [record["kind"] for record in read_from(path, offset)[0]] == ["b"]
+    assert [line.record["kind"] for line in tail.read()] == ["b"]
 
 
-def test_reading_in_parts_reads_the_same(tmp_path):
+def test_reading_in_parts_reads_the_same(tmp_path, monkeypatch):
     journal = JSONLExporter(tmp_path / "journal.jsonl")
     journal.write([own_numbers(step) for step in range(20)])
     journal.close()
-    found, offset = [], 0
-    while True:
-        records, behind = read_from(journal.path, offset, at_most=100)
-        if behind == offset:
-            break
-        found, offset = found + records, behind
-    assert str(found) == str(read_journal(journal.path))
+    whole = str(read_journal(journal.path))
+    monkeypatch.setattr("foldmon.journal.following._CHUNK", 100)
+    parts = list(Tail(journal.path).parts())
+    assert len(parts) == 20, "a part is a line at least"
+    assert str([line.record for part in parts for line in part]) == whole
 
 
 def test_a_journal_that_does_not_exist_is_empty(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from foldmon.journal.resuming import take_back
 from foldmon.journal.schema import Record
 
 Floats32 = npt.NDArray[np.float32]
@@ -142,8 +143,7 @@ class Rows:
 
     def add(self, row: Row) -> None:
         """Append the next probe."""
-        if self.kept and row.step <= self.kept[-1].step:
-            self.kept = [kept for kept in self.kept if kept.step < row.step]
+        if take_back(self.kept, row.step, lambda kept: kept.step):
             self.version += 1
         elif self.kept and not self._stays(self.kept[-1]):
             self.kept.pop()
