@@ -31,7 +31,7 @@ from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.steps import StepCounter
 from foldmon.sampling.subject import IN_PLACE, Subject
 from foldmon.sampling.team import TeamError
-from foldmon.sampling.timetable import Schedule
+from foldmon.sampling.timetable import Timetable
 from foldmon.warning.alarm import Alarm, OnWarning
 from foldmon.warning.detector import FoldingWarning
 
@@ -74,12 +74,12 @@ class Monitor:
         self._step = step
         self._logged = Logged()
         self._alarm = Alarm(on_warning)
-        self._schedule = Schedule(config.every, config.budget)
+        self._timetable = Timetable(config.every, config.budget)
         self._sampler = Sampler()
         self._measuring = threading.Lock()
         self._guard = Guard(final=TeamError)
         self._closed = False
-        self._pace = pace_of(subject, self._schedule, self._sampler, self._guard, self._probe)
+        self._pace = pace_of(subject, self._timetable, self._sampler, self._guard, self._probe)
         self._output = Output(journal, exporters)
         self._first = FirstRecord(self._output.write)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
@@ -119,7 +119,7 @@ class Monitor:
     @property
     def overhead(self) -> float:
         """Share of the time since the first step that probes cost: their wall time and the standstill."""
-        return self._schedule.overhead(time.perf_counter())
+        return self._timetable.overhead(time.perf_counter())
 
     @property
     def journal_path(self) -> str:
@@ -178,7 +178,7 @@ class Monitor:
         self._logged.add({name: as_number(name, value) for name, value in values.items()})
 
     def probe(self) -> FoldingReport:
-        """Measure now, in this thread, whatever the schedule says; the report is exported too.
+        """Measure now, in this thread, whatever the timetable says; the report is exported too.
 
         Raises:
             RuntimeError: the monitor is closed.
@@ -270,7 +270,7 @@ class Monitor:
 
     def _begin_if_due(self, taken: int) -> None:
         if self._step:
-            self._schedule.start(time.perf_counter())
+            self._timetable.start(time.perf_counter())
         self.skipped += self._pace.advance(self._step, taken)
 
     # In the sampler's thread (in the training thread where there is no copy)
@@ -282,7 +282,7 @@ class Monitor:
             record = probe_record(report, self._logged.take())
             record["warning"] = self._alarm.look(record)
             seconds = time.perf_counter() - began
-            self._schedule.book(stall + seconds, time.perf_counter())
+            self._timetable.book(stall + seconds, time.perf_counter())
             record["monitor"] = self._costs() | {"probe_seconds": seconds, "stall_seconds": stall}
             self.report = report
             self.history.append(report)
@@ -293,7 +293,7 @@ class Monitor:
         return {
             "overhead": self.overhead,
             "skipped": self.skipped,
-            "interval": self._schedule.interval(),
+            "interval": self._timetable.interval(),
         }
 
     def abandon(self) -> None:
