@@ -21,7 +21,8 @@ from foldmon.folding.model.unwrap import require_module
 from foldmon.journal.writing import JSONLExporter
 from foldmon.monitor.inert import InertMonitor
 from foldmon.monitor.lifetime import keep_open, make_room
-from foldmon.monitor.monitor import Monitor
+from foldmon.monitor.protocol import Monitor
+from foldmon.monitor.running import RunningMonitor
 from foldmon.sampling.subject import Subject
 from foldmon.sampling.team import Team, team_of
 from foldmon.warning.alarm import OnWarning
@@ -140,7 +141,7 @@ def watch(
     asked = exporters if exporters is not None else config.exporters
     journal, delivered = _destinations(asked, config.log_dir, team)
     make_room(model, journal.path)
-    monitor = Monitor(model, subject, config, journal, delivered, optimizer, step, on_warning)
+    monitor = RunningMonitor(model, subject, config, journal, delivered, optimizer, step, on_warning)
     keep_open(model, monitor)
     return monitor
 

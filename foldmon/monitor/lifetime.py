@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
-from foldmon.monitor.monitor import Monitor
+from foldmon.monitor.protocol import Monitor
 
 logger = logging.getLogger("foldmon")
 

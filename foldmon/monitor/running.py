@@ -1,4 +1,4 @@
-"""The monitor: steps come in, probes go out."""
+"""The monitor at work: steps come in, probes go out."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from foldmon.journal.records import end_record, probe_record, start_record
 from foldmon.journal.writing import JSONLExporter
 from foldmon.monitor.first import FirstRecord
 from foldmon.monitor.logged import Logged, as_number
+from foldmon.monitor.protocol import Monitor
 from foldmon.monitor.summary import summary_table
 from foldmon.sampling.guard import Guard
 from foldmon.sampling.pace import pace_of
@@ -43,17 +44,8 @@ logger = logging.getLogger("foldmon")
 _HISTORY = 1000
 
 
-class Monitor:
-    """Watches one model; made by :func:`foldmon.watch`.
-
-    Everything it does in the training thread is caught: an error of its own is logged once and never
-    reaches the training loop. A context manager: leaving the block closes it.
-
-    Attributes:
-        report: the latest FoldingReport, None before the first probe ends.
-        history: the latest 1000 reports, oldest first; the journal holds all.
-        skipped: number of probes that were due while another one ran.
-    """
+class RunningMonitor(Monitor):
+    """Counts the steps of one model, measures where a probe is due and passes on what comes of it."""
 
     def __init__(
         self,
@@ -92,47 +84,34 @@ class Monitor:
 
     @property
     def coverage(self) -> Coverage:
-        """Which activation layers the latest probe measured, and which were seen but not understood."""
         own = self._subject.coverage
         return own if self.report is None else self.report.coverage.with_notes(*own.notes)
 
     @property
     def steps(self) -> int:
-        """Training steps counted so far."""
         return self._step
 
     @property
     def closed(self) -> bool:
-        """Whether the monitor has been closed."""
         return self._closed
 
     @property
     def warnings(self) -> list[FoldingWarning]:
-        """The warnings so far, oldest first; each has ``step``, ``severity`` and ``reasons``."""
         return list(self._alarm.warnings)
 
     @property
     def should_stop(self) -> bool:
-        """Whether a warning has reached severity 2: a flag for the loop, which foldmon never acts on."""
         return self._alarm.should_stop
 
     @property
     def overhead(self) -> float:
-        """Share of the time since the first step that probes cost: their wall time and the standstill."""
         return self._timetable.overhead(time.perf_counter())
 
     @property
     def journal_path(self) -> str:
-        """Where the journal is."""
         return str(self._output.journal.path)
 
     def plot(self) -> Figure:
-        """The run so far as a matplotlib figure: ``monitor.plot().savefig("folding.png")``.
-
-        Raises:
-            ImportError: matplotlib is missing.
-            ValueError: no probe has ended yet.
-        """
         from foldmon.views.plots import plot_history
 
         return plot_history(read_journal(self.journal_path))
@@ -143,20 +122,11 @@ class Monitor:
         return history_html(read_journal(self.journal_path))
 
     def summary(self) -> str:
-        """The latest measurement and the monitor's cost as a table."""
         return summary_table(self.report, self.coverage, self._costs(), self._step, self.journal_path)
 
     # What the user tells
 
     def step(self, number: int | None = None) -> None:
-        """Count one training step by hand, for loops without a torch optimizer.
-
-        From the first call on, steps are counted by these calls only.
-
-        Args:
-            number: of the step that has ended, where the loop keeps its own count; None adds one. The
-                number that is reached already does nothing.
-        """
         if self._counter is not None:
             self._counter.close()
             self._counter = None
@@ -167,23 +137,9 @@ class Monitor:
             self._advance()
 
     def log(self, **values: float) -> None:
-        """Put numbers of your own (``loss=...``, ``val_loss=...``) into the next probe's record.
-
-        The record gets the latest value of each name, and of ``loss`` the mean since the last probe: log
-        the training loss at every step. The warning reads ``loss`` and ``val_loss``.
-
-        Raises:
-            TypeError: a value that is no single number.
-        """
         self._logged.add({name: as_number(name, value) for name, value in values.items()})
 
     def probe(self) -> FoldingReport:
-        """Measure now, in this thread, whatever the timetable says; the report is exported too.
-
-        Raises:
-            RuntimeError: the monitor is closed.
-            Exception: whatever the model raises.
-        """
         if self._closed:
             raise RuntimeError("the monitor is closed; call foldmon.watch again")
         self._sampler.wait()
@@ -193,17 +149,11 @@ class Monitor:
         return self._probe(self._step, time.perf_counter() - began)
 
     def flush(self, timeout: float = 30.0) -> bool:
-        """Wait until what was measured has reached every backend; False where it has not in time."""
         measured = self._sampler.wait(timeout)
         self._first.release()
         return self._output.flush(timeout) and measured
 
     def close(self, timeout: float = 30.0) -> None:
-        """Finish the probe under way, deliver what is left and stop; a second call does nothing.
-
-        Args:
-            timeout: seconds to wait for a probe, and again for the backends.
-        """
         if self._closed:
             return
         self._closed = True
@@ -220,16 +170,9 @@ class Monitor:
         if self._subject.team is not None:
             self._subject.team.close()
 
-    def __enter__(self) -> Monitor:
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self.close()
-
     # Checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on: plain values."""
         return {
             "step": self._step,
             "skipped": self.skipped,
@@ -238,13 +181,6 @@ class Monitor:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken: step numbers continue, at the next training step.
-
-        What was measured at attach is taken back: it would stand at step 0 of a run that is beyond it.
-
-        Raises:
-            KeyError: the state is of something else.
-        """
         step, skipped, fingerprint = int(state["step"]), int(state["skipped"]), state["pairs"]
         self._sampler.wait()
         if self._first.take_back():
@@ -297,7 +233,6 @@ class Monitor:
         }
 
     def abandon(self) -> None:
-        """In a forked child: forget the threads and their locks, which belong to the parent."""
         self._closed = True
         self._sampler = Sampler()
         self._output.abandon()
