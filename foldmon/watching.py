@@ -20,7 +20,7 @@ from foldmon.folding.model.prober import Forward
 from foldmon.folding.model.unwrap import require_module
 from foldmon.journal.writing import JSONLExporter
 from foldmon.monitor.inert import InertMonitor
-from foldmon.monitor.lifetime import keep_open, make_room
+from foldmon.monitor.lifetime import close_earlier, keep_open
 from foldmon.monitor.protocol import Monitor
 from foldmon.monitor.running import RunningMonitor
 from foldmon.sampling.subject import Subject
@@ -140,7 +140,7 @@ def watch(
     subject = Subject(model, drawn, config, forward, team)
     asked = exporters if exporters is not None else config.exporters
     journal, delivered = _destinations(asked, config.log_dir, team)
-    make_room(model, journal.path)
+    close_earlier(model, journal.path)
     monitor = RunningMonitor(model, subject, config, journal, delivered, optimizer, step, on_warning)
     keep_open(model, monitor)
     return monitor

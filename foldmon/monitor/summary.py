@@ -19,19 +19,24 @@ def summary_table(
     journal_path: str,
 ) -> str:
     """The latest measurement, layer by layer, and what measuring cost."""
-    lines = ["no probe has ended yet" if report is None else report_table(report), ""]
-    lines.append(
+    lines = ["no probe has ended yet"] if report is None else _table(report)
+    lines += [
+        "",
         f"{steps:,} steps; probes cost {costs['overhead']:.2%} of the time, "
-        f"{costs['skipped']:.0f} skipped because one was running"
-    )
-    lines += str(coverage).splitlines()
-    lines.append(f"journal: {journal_path}")
+        f"{costs['skipped']:.0f} skipped because one was running",
+        str(coverage if report is None else coverage.with_notes(*report.notes)),
+        f"journal: {journal_path}",
+    ]
     return "\n".join(lines)
 
 
 def report_table(report: FoldingReport) -> str:
     """A measurement, layer by layer."""
-    return "\n".join([_headline(report), "", *_layers(report)])
+    return "\n".join([*_table(report), *(f"note: {note}" for note in report.notes)])
+
+
+def _table(report: FoldingReport) -> list[str]:
+    return [_headline(report), "", *_layers(report)]
 
 
 def _headline(report: FoldingReport) -> str:
@@ -56,7 +61,7 @@ def _layers(report: FoldingReport) -> list[str]:
             f"{_shortened(name):<{_NAME_WIDTH}} {report.units[place]:>9,} {folding[place]:>8.4f} "
             f"{profile[place]:>8.4f} {_share(report.dead[place]):>6}"
         )
-    return rows + [f"! {note}" for note in report.notes]
+    return rows
 
 
 def _share(value: float) -> str:

@@ -69,8 +69,12 @@ class FoldingReport:
         blurred = self.nonfinite > 0
         for name in ("dead", "saturated"):
             object.__setattr__(self, name, np.where(blurred, np.nan, getattr(self, name)))
-        names = (site for site, hit in zip(self.layers, blurred, strict=True) if hit)
-        notes = (f"{site} met NaN or infinite values, whose symbols mean nothing" for site in names)
+        notes = (
+            # Word for word what UnitCounts says in a report's notes: readers of both are told once.
+            f"{site} met {count:,} NaN or infinite pre-activations; their symbols mean nothing"
+            for site, count in zip(self.layers, self.nonfinite, strict=True)
+            if count
+        )
         object.__setattr__(self, "coverage", self.coverage.with_notes(*notes))
 
     @property
