@@ -71,7 +71,7 @@ class FoldingReport:
             object.__setattr__(self, name, np.where(blurred, np.nan, getattr(self, name)))
         notes = (
             # Word for word what UnitCounts says in a report's notes: readers of both are told once.
-            f"{site} met {count:,} NaN or infinite pre-activations; their symbols mean nothing"
+            f"{site} met NaN or infinite values ({count:,}), whose symbols mean nothing"
             for site, count in zip(self.layers, self.nonfinite, strict=True)
             if count
         )
