@@ -122,7 +122,9 @@ class RunningMonitor(Monitor):
         return history_html(read_journal(self.journal_path))
 
     def summary(self) -> str:
-        return summary_table(self.report, self.coverage, self._costs(), self._step, self.journal_path)
+        return summary_table(
+            self.report, self._subject.coverage, self._costs(), self._step, self.journal_path
+        )
 
     # What the user tells
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
@@ -18,13 +19,24 @@ def summary_table(
     steps: int,
     journal_path: str,
 ) -> str:
-    """The latest measurement, layer by layer, and what measuring cost."""
+    """The latest measurement, layer by layer, and what measuring cost.
+
+    Args:
+        report: the latest, None before it.
+        coverage: what was found at attach.
+        costs: "overhead", "skipped".
+        steps: training steps so far.
+        journal_path: where the journal is.
+    """
     lines = ["no probe has ended yet"] if report is None else _table(report)
+    if report is not None:
+        # Its notes hold those of its coverage, which names layers with NaN once more, without counts.
+        coverage = replace(report.coverage, notes=report.notes).with_notes(*coverage.notes)
     lines += [
         "",
         f"{steps:,} steps; probes cost {costs['overhead']:.2%} of the time, "
         f"{costs['skipped']:.0f} skipped because one was running",
-        str(coverage if report is None else coverage.with_notes(*report.notes)),
+        str(coverage),
         f"journal: {journal_path}",
     ]
     return "\n".join(lines)

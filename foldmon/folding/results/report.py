@@ -69,12 +69,8 @@ class FoldingReport:
         blurred = self.nonfinite > 0
         for name in ("dead", "saturated"):
             object.__setattr__(self, name, np.where(blurred, np.nan, getattr(self, name)))
-        notes = (
-            # Word for word what UnitCounts says in a report's notes: readers of both are told once.
-            f"{site} met NaN or infinite values ({count:,}), whose symbols mean nothing"
-            for site, count in zip(self.layers, self.nonfinite, strict=True)
-            if count
-        )
+        names = (site for site, hit in zip(self.layers, blurred, strict=True) if hit)
+        notes = (f"{site} met NaN or infinite values, whose symbols mean nothing" for site in names)
         object.__setattr__(self, "coverage", self.coverage.with_notes(*notes))
 
     @property

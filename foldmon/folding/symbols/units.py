@@ -118,7 +118,7 @@ class UnitCounts:
     def notes(self) -> tuple[str, ...]:
         """One sentence for every layer that met NaN or infinite values."""
         return tuple(
-            f"{site} met NaN or infinite values ({count:,}), whose symbols mean nothing"
+            f"{site} met {count:,} NaN or infinite pre-activations; their symbols mean nothing"
             for site, count in zip(self.sites, self.nonfinite, strict=True)
             if count
         )
