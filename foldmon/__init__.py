@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from foldmon.folding.results.report import FoldingReport
     from foldmon.folding.symbols.registry import SELECTED_INDEX, register_activation
     from foldmon.journal.writing import JSONLExporter
-    from foldmon.monitor.monitor import Monitor
+    from foldmon.monitor.protocol import Monitor
     from foldmon.regularize.regularizer import FoldingRegularizer
     from foldmon.warning.detector import FoldingWarning
     from foldmon.watching import watch
@@ -32,7 +32,7 @@ _HOMES = {
     "FoldingWarning": "warning.detector",
     "JSONLExporter": "journal.writing",
     "MLflowExporter": "exporters.mlflow",
-    "Monitor": "monitor.monitor",
+    "Monitor": "monitor.protocol",
     "Pairs": "folding.data.pairs",
     "TensorBoardExporter": "exporters.tensorboard",
     "WandbExporter": "exporters.wandb",

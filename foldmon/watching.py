@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import logging
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Any, Literal, ParamSpec
 from torch import nn
 from torch.optim import Optimizer
 
-from foldmon.config.options import Config, option_names
-from foldmon.config.sources import ConfigLike, is_disabled, resolved
+from foldmon.config.options import Config
+from foldmon.config.sources import ConfigLike, resolved
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.callables import name_of
 from foldmon.exporters.output import Output
@@ -23,37 +23,34 @@ from foldmon.folding.model.prober import Forward
 from foldmon.folding.model.unwrap import require_module
 from foldmon.journal.writing import JSONLExporter
 from foldmon.monitor.inert import InertMonitor
-from foldmon.monitor.lifetime import keep_open, make_room
-from foldmon.monitor.monitor import Monitor
+from foldmon.monitor.lifetime import close_earlier, keep_open
+from foldmon.monitor.protocol import Monitor
+from foldmon.monitor.running import RunningMonitor
 from foldmon.sampling.subject import Subject
 from foldmon.sampling.team import Team, team_of
 from foldmon.warning.alarm import OnWarning
 
-logger = logging.getLogger("foldmon")
-
 _P = ParamSpec("_P")
 
 
-def _options_from_everywhere(function: Callable[_P, Monitor]) -> Callable[_P, Monitor]:
-    """Put the options that hold into ``config``: only here it is known which keywords were given."""
+def _filled_in(function: Callable[_P, Monitor]) -> Callable[_P, Monitor]:
+    """Fill in the options that are not given, from the environment and the file that ``config`` names.
+
+    One that is given is the strongest also where it is the default: only out here it is known which were.
+    """
+    parameters = inspect.signature(function).parameters
 
     @functools.wraps(function)
-    def wrapper(*args: _P.args, **keywords: _P.kwargs) -> Monitor:
-        if is_disabled(os.environ):
-            return InertMonitor()
-        given: dict[str, Any] = {name: keywords[name] for name in option_names() if name in keywords}
-        if "exporters" in given:
-            given["exporters"] = _names(given["exporters"])
-        config = resolved(keywords.get("config"), os.environ, given)  # type: ignore[arg-type]
-        if config.disabled:
-            return InertMonitor()
-        keywords["config"] = config
-        return function(*args, **keywords)
+    def wrapper(*args: Any, **given: Any) -> Monitor:
+        plain = {n: _words(value) if n == "exporters" else value for n, value in given.items()}
+        config = resolved(given.get("config"), os.environ, plain)
+        options = {n: value for n, value in vars(config).items() if n in parameters}
+        return function(*args, **options | given | {"config": config})
 
     return wrapper
 
 
-@_options_from_everywhere
+@_filled_in
 def watch(
     model: nn.Module,
     data: Any,
@@ -87,14 +84,15 @@ def watch(
             ``(inputs, labels)``; inputs are a tensor or array, or a tuple or dict of them, batch first.
             ``foldmon.Pairs`` are taken as they are.
         optimizer: whose steps are counted; None finds it.
-        every: steps between probes; None adapts the interval to ``budget``.
-        budget: share of the training time that probes may cost.
-        pairs: number of held-out pairs.
-        points: points on the path between two inputs.
-        method: "sampled" or "exact", see :func:`foldmon.measure`; "auto" is the one that is cheapest in
-            time and looks at the same pairs and points at every probe, which is "sampled".
+        every: training steps between probes; None adapts the interval to the budget.
+        budget: share of the training time that probes may cost, 0 < budget <= 1.
+        pairs: number of held-out pairs P, at least 2.
+        points: points n on the path between two inputs, at least 2.
+        method: "sampled" or "exact", see ``foldmon.measure``; "auto" is the one that is cheapest in time and
+            looks at the same pairs and points at every probe, which is "sampled".
         layers: names or shell patterns of the layers to measure; None for all.
-        at: path of the module whose output is interpolated instead of the inputs (token models find it).
+        at: path of the module whose output is interpolated instead of the inputs; None finds it for token
+            models.
         forward: ``forward(model, inputs)``, for models that are called in a way of their own.
         exporters: exporters, the words "tensorboard", "mlflow", "wandb", "console", or functions
             ``f(values, step)`` that are called with each probe's numbers by name, in a thread of their own;
@@ -102,7 +100,8 @@ def watch(
             is always kept.
         on_warning: called in the training thread, between two steps, with each warning
             (``.step .severity .reasons``) that the model seems to generalize worse.
-        background: False measures in the training thread, on the model itself.
+        background: measure in a thread of its own, on a copy of the weights; False measures in the training
+            thread, on the model itself.
         seed: of the draw of the pairs.
         log_dir: the run's folder; values go into its sub-folder ``foldmon``. None makes
             ``runs/foldmon-<time>``.
@@ -133,25 +132,26 @@ def watch(
         >>> monitor.steps, monitor.report.layers
         (20, ('1', '3'))
     """
-    assert isinstance(config, Config)
+    assert isinstance(config, Config)  # filled in
+    if config.disabled:
+        return InertMonitor()
     require_module(model)
 
     def draw() -> Pairs:
-        return data if isinstance(data, Pairs) else draw_pairs(data, config.pairs, seed=config.seed)
+        return data if isinstance(data, Pairs) else draw_pairs(data, pairs, seed=seed)
 
     team = team_of(model)
     drawn = draw() if team is None else team.same_pairs(draw)
     subject = Subject(model, drawn, config, forward, team)
-    asked = exporters if exporters is not None else config.exporters
-    journal, delivered = _destinations(asked, config.log_dir, team)
-    make_room(model, journal.path)
+    journal, delivered = _destinations(exporters, log_dir, team)
+    close_earlier(model, journal.path)
     output = Output(journal, delivered, _write_report)
-    monitor = Monitor(model, subject, config, output, optimizer, step, on_warning)
+    monitor = RunningMonitor(model, subject, config, output, optimizer, step, on_warning)
     keep_open(model, monitor)
     return monitor
 
 
-def _names(exporters: Any) -> Any:
+def _words(exporters: Any) -> Any:
     """The exporters as the words that a configuration holds."""
     if exporters is None or isinstance(exporters, str):
         return exporters
@@ -160,7 +160,9 @@ def _names(exporters: Any) -> Any:
 
 
 def _destinations(
-    exporters: Sequence[ExporterLike] | ExporterLike | None, log_dir: str | None, team: Team | None
+    exporters: Sequence[ExporterLike] | ExporterLike | None,
+    log_dir: str | os.PathLike[str] | None,
+    team: Team | None,
 ) -> tuple[JSONLExporter, Sequence[Exporter]]:
     if team is None:
         return resolve(exporters, log_dir)

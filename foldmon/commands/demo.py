@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.mlflow import MLflowExporter
 from foldmon.exporters.tensorboard import TensorBoardExporter
-from foldmon.monitor.monitor import Monitor
+from foldmon.monitor.protocol import Monitor
 from foldmon.watching import watch
 
 TRAINING, BATCH, NOISE = 1000, 50, 0.4

@@ -201,9 +201,7 @@ def _replay(options: argparse.Namespace) -> int:
     elif options.to == "mlflow":
         exporter = foldmon.MLflowExporter(options.run_id, options.tracking_uri)
     else:
-        from foldmon.exporters.wandb import WandbExporter
-
-        exporter = WandbExporter()
+        exporter = foldmon.WandbExporter()
     count = replay(journal, exporter)
     _print_json({"probes": count}) if options.json else print(f"{count} probes delivered to {options.to}")
     return 0
@@ -214,8 +212,8 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _config(options: argparse.Namespace) -> int:
-    from foldmon.config.options import Config
-    from foldmon.config.sources import default_file
+    from foldmon.commands.options_file import default_file
+    from foldmon.config import Config
 
     _print_json(Config().to_dict()) if options.json else print(default_file(), end="")
     return 0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import os
-import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,23 +15,11 @@ _METHODS = ("auto", "sampled", "exact")
 
 @dataclass(frozen=True)
 class Config:
-    """Options of a monitor.
+    """The options of a monitor that are plain values.
+
+    Most are keyword arguments of :func:`foldmon.watch` too and described there.
 
     Attributes:
-        every: training steps between probes; None adapts the interval to the budget.
-        budget: share of the training time that probes may cost, 0 < budget <= 1.
-        pairs: number of held-out pairs P, at least 2.
-        points: points a path n, at least 2.
-        method: "sampled" or "exact", see ``foldmon.measure``; "auto" takes what is cheapest in time and the
-            same at every probe, which is "sampled".
-        layers: names or shell patterns of the layers to measure; None for all.
-        at: path of the module whose output is interpolated instead of the inputs; None finds it.
-        exporters: words of "tensorboard", "mlflow", "wandb", "console", "jsonl"; None means TensorBoard, the
-            console, and MLflow where a run is active. The journal is always kept.
-        background: measure in a thread of its own on a copy of the weights; False measures in the training
-            thread on the model itself.
-        seed: of the draw of the pairs.
-        log_dir: folder of the run; None makes ``runs/foldmon-<time>``.
         replica_limit: bytes of weights up to which a copy is made; larger models are measured in the
             training thread.
         disabled: True makes ``foldmon.watch`` do nothing, at no cost.
@@ -87,19 +73,6 @@ class Config:
 def option_names() -> tuple[str, ...]:
     """All options, in order."""
     return tuple(field.name for field in dataclasses.fields(Config))
-
-
-def option_help() -> dict[str, str]:
-    """What each option means, read from the docstring of :class:`Config`.
-
-    Example:
-        >>> option_help()["seed"]
-        'of the draw of the pairs.'
-    """
-    text = inspect.getdoc(Config) or ""
-    attributes = text.partition("Attributes:\n")[2].partition("\n\n")[0]
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, flags=re.MULTILINE)
-    return {name: re.sub(r"\s+", " ", words) for name, words in entries}
 
 
 def checked(name: str, value: object) -> Any:

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foldmon.config.options import (
-    Config,
-    checked,
-    option_help,
-    option_names,
-)
+from foldmon.config.options import Config, checked, option_names
 from foldmon.folding.model.names import unknown_name
 
 logger = logging.getLogger("foldmon")
@@ -30,10 +24,13 @@ ConfigLike = Config | str | os.PathLike[str]
 def resolved(config: ConfigLike | None, environment: Mapping[str, str], given: Mapping[str, Any]) -> Config:
     """The options that hold: a file's are the weakest, then the environment's, then keyword arguments.
 
+    ``FOLDMON_DISABLED=1`` is stronger than all; nothing else is looked at then.
+
     Args:
         config: a YAML file, or a Config, or None for the defaults.
         environment: ``FOLDMON_EVERY=100`` and the like are read from it.
-        given: options that the caller really gave, defaults not among them.
+        given: keyword arguments that the caller really gave, defaults not among them; those that are no
+            options are passed over.
 
     Raises:
         ValueError: an option is unknown or out of its range; the message says where it came from.
@@ -43,6 +40,8 @@ def resolved(config: ConfigLike | None, environment: Mapping[str, str], given: M
         >>> resolved(Config(points=9, pairs=8), {"FOLDMON_POINTS": "17"}, {"pairs": 64}).to_dict()["points"]
         17
     """
+    if environment.get(PREFIX + "DISABLED", "").strip().lower() in ("1", "true", "yes", "on"):
+        return Config(disabled=True)
     if config is None or isinstance(config, Config):
         options = (config or Config()).to_dict()
     elif isinstance(config, str | os.PathLike):
@@ -50,7 +49,7 @@ def resolved(config: ConfigLike | None, environment: Mapping[str, str], given: M
     else:
         raise TypeError(f"config must be the name of a YAML file or a Config, got {type(config).__name__}")
     options |= from_environment(environment)
-    options |= {name: checked(name, value) for name, value in given.items()}
+    options |= {name: checked(name, given[name]) for name in option_names() if name in given}
     return Config(**options)
 
 
@@ -83,11 +82,6 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         except ValueError as error:
             raise ValueError(f"environment variable {variable}: {error}") from error
     return options
-
-
-def is_disabled(environment: Mapping[str, str]) -> bool:
-    """Whether the environment turns foldmon off, read without looking at anything else."""
-    return environment.get(PREFIX + "DISABLED", "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -130,21 +124,6 @@ def parse(data: bytes, name: str) -> dict[str, Any]:
     return options
 
 
-def default_file() -> str:
-    """A YAML file of all defaults, each under a comment that says what it is."""
-    lines = [
-        '# Options of foldmon.watch(..., config="foldmon.yaml"). Stronger than this file are environment',
-        f"# variables ({PREFIX}EVERY=100), and stronger than those keyword arguments.",
-    ]
-    words, defaults = option_help(), Config().to_dict()
-    for name, value in defaults.items():
-        text = words.get(name, "")
-        for python, in_yaml in (("None", "null"), ("True", "true"), ("False", "false")):
-            text = text.replace(python, in_yaml)
-        lines += ["", *_comment(text), _yaml().safe_dump({name: value}).strip()]
-    return "\n".join(lines) + "\n"
-
-
 def _entries(data: bytes, name: str) -> list[tuple[int, str, Any]]:
     """Line, key and value of each entry of the document."""
     place = 1
@@ -184,10 +163,6 @@ def _cause(error: Exception) -> str:
 def _as_flag(name: str, value: object) -> object:
     # In shells 1 and 0 stand for true and false.
     return bool(value) if name in ("disabled", "background") and value in (0, 1) else value
-
-
-def _comment(text: str) -> list[str]:
-    return textwrap.wrap(text, width=98, initial_indent="# ", subsequent_indent="# ")
 
 
 def _yaml() -> Any:

@@ -148,10 +148,13 @@ def _lines(prefix: str) -> list[Any]:
 
 def _tab() -> Any:
     """A value of the Folding tab's plugin: where TensorBoard meets one, it shows the tab."""
+    from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
     from tensorboard.plugins.text.summary_v2 import text_pb
 
     summary = text_pb("folding/tab", "The tab reads the journal beside this file.")
     summary.value[0].metadata.plugin_data.plugin_name = "foldmon"
+    # The class of data, which TensorBoard knows by itself for its own plugins only.
+    summary.value[0].metadata.data_class = DATA_CLASS_TENSOR
     return summary
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from foldmon.config.options import Config
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
-from foldmon.monitor.monitor import Monitor
+from foldmon.monitor.protocol import Monitor
 from foldmon.warning.detector import FoldingWarning
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ _OFF = "foldmon is disabled; nothing is measured"
 
 
 class InertMonitor(Monitor):
-    """Has everything that :class:`foldmon.Monitor` has, and does nothing.
+    """No hook, no thread, no file, no look at the model or the data: all it says is empty.
 
-    No hook, no thread, no file, no look at the model or the data.
+    Its probe's report has one path and one layer, whose folding is NaN; its plot raises ValueError.
 
     Example:
         >>> import math
@@ -32,70 +32,41 @@ class InertMonitor(Monitor):
         (None, None, True)
     """
 
+    config = Config(disabled=True)
+    report = None
+    skipped, steps, overhead = 0, 0, 0.0
+    closed, should_stop = True, False
+    journal_path = os.devnull
+    coverage = Coverage({}, {}, {}, (_OFF,))
+
     def __init__(self) -> None:
-        self.config = Config(disabled=True)
-        self.report = None
         self.history = deque(maxlen=0)
-        self.skipped = 0
-
-    @property
-    def coverage(self) -> Coverage:
-        """Empty."""
-        return Coverage({}, {}, {}, (_OFF,))
-
-    @property
-    def steps(self) -> int:
-        """Always 0: nothing is counted."""
-        return 0
-
-    @property
-    def closed(self) -> bool:
-        """Always True."""
-        return True
-
-    @property
-    def overhead(self) -> float:
-        """Always 0."""
-        return 0.0
-
-    @property
-    def journal_path(self) -> str:
-        """The null device: there is no journal."""
-        return os.devnull
 
     @property
     def warnings(self) -> list[FoldingWarning]:
-        """Always empty."""
         return []
 
-    @property
-    def should_stop(self) -> bool:
-        """Always False."""
-        return False
+    def step(self, number: int | None = None) -> None: ...
+    def log(self, **values: float) -> None: ...
+    def close(self, timeout: float = 30.0) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def abandon(self) -> None: ...
 
-    def plot(self) -> Figure:
-        """There is nothing to plot.
+    def state_dict(self) -> dict[str, Any]:
+        return {}
 
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(_OFF)
-
-    def _repr_html_(self) -> str:
-        return _OFF
+    def flush(self, timeout: float = 30.0) -> bool:
+        return True
 
     def summary(self) -> str:
-        """A line that says so."""
         return _OFF
 
-    def step(self, number: int | None = None) -> None:
-        """Does nothing."""
+    _repr_html_ = summary
 
-    def log(self, **values: float) -> None:
-        """Does nothing."""
+    def plot(self) -> Figure:
+        raise ValueError(_OFF)
 
     def probe(self) -> FoldingReport:
-        """A report of one path and one layer, whose folding is NaN."""
         unknown: Any = np.full((1, 1), np.nan)
         endless: Any = np.full((1, 1), np.inf)
         return FoldingReport(
@@ -103,20 +74,3 @@ class InertMonitor(Monitor):
             method="sampled", exact=False, evaluations=0, seconds=0.0, nonfinite=np.zeros(1, np.int64),
             dead=unknown[0], saturated=unknown[0], coverage=self.coverage, notes=(_OFF,),
         )  # fmt: skip
-
-    def flush(self, timeout: float = 30.0) -> bool:
-        """Always True: there is nothing to wait for."""
-        return True
-
-    def close(self, timeout: float = 30.0) -> None:
-        """Does nothing."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Does nothing."""
-
-    def abandon(self) -> None:
-        """Does nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
 import threading
@@ -11,22 +12,22 @@ from pathlib import Path
 
 from torch import nn
 
-from foldmon.monitor.monitor import Monitor
+from foldmon.monitor.protocol import Monitor
 
 logger = logging.getLogger("foldmon")
 
 # A monitor stays open as long as its model lives, also where the user keeps no reference to it.
-_monitors: weakref.WeakKeyDictionary[nn.Module, Monitor] = weakref.WeakKeyDictionary()
+_latest: weakref.WeakKeyDictionary[nn.Module, Monitor] = weakref.WeakKeyDictionary()
 _open: set[Monitor] = set()
 
 
-def make_room(model: nn.Module, journal: Path) -> None:
+def close_earlier(model: nn.Module, journal: Path) -> None:
     """Close the monitor that watches the model already.
 
     Raises:
         ValueError: a monitor of another model writes to this journal.
     """
-    earlier = _monitors.get(model)
+    earlier = _latest.get(model)
     for other in _open:
         same = Path(other.journal_path).absolute() == journal.absolute() != Path(os.devnull)
         if same and other is not earlier and not other.closed:
@@ -38,8 +39,8 @@ def make_room(model: nn.Module, journal: Path) -> None:
 
 def keep_open(model: nn.Module, monitor: Monitor) -> None:
     """Keep the monitor until its model goes, or the process ends."""
-    _close_at_exit()
-    _monitors[model] = monitor
+    _handle_exit_and_fork()
+    _latest[model] = monitor
     _open.difference_update([other for other in _open if other.closed])
     _open.add(monitor)
     weakref.finalize(model, _orphaned, weakref.ref(monitor)).atexit = False
@@ -62,16 +63,12 @@ def _close(monitor: Monitor) -> None:
     _open.discard(monitor)
 
 
-_prepared = False
-
-
-def _close_at_exit() -> None:
-    global _prepared
-    if not _prepared:
-        _prepared = True
-        atexit.register(close_all)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_abandon_all)
+@functools.cache
+def _handle_exit_and_fork() -> None:
+    """Once a process, from its first monitor on."""
+    atexit.register(close_all)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_abandon_all)
 
 
 def close_all() -> None:
@@ -85,4 +82,4 @@ def _abandon_all() -> None:
     for monitor in list(_open):
         monitor.abandon()
     _open.clear()
-    _monitors.clear()
+    _latest.clear()

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-MEAN = ("loss",)
-"""Names of which a record gets the mean since the last probe: a single batch tells little."""
+_AVERAGED = ("loss",)  # since the last probe: a single batch tells little
 
 
 class Logged:
@@ -17,7 +16,6 @@ class Logged:
     It is filled in the training thread and emptied in the sampler's.
 
     Example:
-        >>> from foldmon.monitor.logged import Logged
         >>> logged = Logged()
         >>> logged.add({"loss": 1.0, "rate": 0.1})
         >>> logged.add({"loss": 3.0, "rate": 0.2})
@@ -35,7 +33,7 @@ class Logged:
         with self._lock:
             for name, value in values.items():
                 count = self._counts.get(name, 0)
-                if name not in MEAN or not count:
+                if name not in _AVERAGED or not count:
                     self._values[name] = value
                 elif math.isfinite(value):
                     self._values[name] += (value - self._values[name]) / (count + 1)

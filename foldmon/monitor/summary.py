@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
@@ -18,20 +19,36 @@ def summary_table(
     steps: int,
     journal_path: str,
 ) -> str:
-    """The latest measurement, layer by layer, and what measuring cost."""
-    lines = ["no probe has ended yet" if report is None else report_table(report), ""]
-    lines.append(
+    """The latest measurement, layer by layer, and what measuring cost.
+
+    Args:
+        report: the latest, None before it.
+        coverage: what was found at attach.
+        costs: "overhead", "skipped".
+        steps: training steps so far.
+        journal_path: where the journal is.
+    """
+    lines = ["no probe has ended yet"] if report is None else _table(report)
+    if report is not None:
+        # Its notes hold those of its coverage, which names layers with NaN once more, without counts.
+        coverage = replace(report.coverage, notes=report.notes).with_notes(*coverage.notes)
+    lines += [
+        "",
         f"{steps:,} steps; probes cost {costs['overhead']:.2%} of the time, "
-        f"{costs['skipped']:.0f} skipped because one was running"
-    )
-    lines += str(coverage).splitlines()
-    lines.append(f"journal: {journal_path}")
+        f"{costs['skipped']:.0f} skipped because one was running",
+        str(coverage),
+        f"journal: {journal_path}",
+    ]
     return "\n".join(lines)
 
 
 def report_table(report: FoldingReport) -> str:
     """A measurement, layer by layer."""
-    return "\n".join([_headline(report), "", *_layers(report)])
+    return "\n".join([*_table(report), *(f"note: {note}" for note in report.notes)])
+
+
+def _table(report: FoldingReport) -> list[str]:
+    return [_headline(report), "", *_layers(report)]
 
 
 def _headline(report: FoldingReport) -> str:
@@ -56,7 +73,7 @@ def _layers(report: FoldingReport) -> list[str]:
             f"{_shortened(name):<{_NAME_WIDTH}} {report.units[place]:>9,} {folding[place]:>8.4f} "
             f"{profile[place]:>8.4f} {_share(report.dead[place]):>6}"
         )
-    return rows + [f"! {note}" for note in report.notes]
+    return rows
 
 
 def _share(value: float) -> str:

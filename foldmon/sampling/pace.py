@@ -13,7 +13,7 @@ from foldmon.sampling.guard import Guard
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.subject import Subject
 from foldmon.sampling.team import Team
-from foldmon.sampling.timetable import Schedule
+from foldmon.sampling.timetable import Timetable
 
 Probe = Callable[[int, float], object]
 """Measures and records, given the training step and the seconds that training stood still for it."""
@@ -24,16 +24,16 @@ class Alone:
 
     Args:
         subject: what is measured.
-        schedule: says when.
+        timetable: says when.
         sampler: runs the probe beside training.
         guard: takes what a probe raises.
         probe: called with the step and the standstill.
     """
 
     def __init__(
-        self, subject: Subject, schedule: Schedule, sampler: Sampler, guard: Guard, probe: Probe
+        self, subject: Subject, timetable: Timetable, sampler: Sampler, guard: Guard, probe: Probe
     ) -> None:
-        self._subject, self._schedule, self._sampler = subject, schedule, sampler
+        self._subject, self._timetable, self._sampler = subject, timetable, sampler
         self._guard, self._probe = guard, probe
 
     def advance(self, step: int, taken: int) -> bool:
@@ -47,10 +47,10 @@ class Alone:
             Whether one was due but left out, because the last one still runs.
         """
         now = time.perf_counter()
-        if now < self._guard.resume_at or not self._schedule.due(step, now):
+        if now < self._guard.resume_at or not self._timetable.due(step, now):
             return False
         if self._sampler.busy:
-            self._schedule.postpone(now)
+            self._timetable.postpone(now)
             return True
         self._subject.snapshot()
         stall = time.perf_counter() - now
@@ -68,13 +68,13 @@ class Together:
 
     Args:
         team: the ranks.
-        schedule: of the first rank says when.
+        timetable: of the first rank says when.
         guard: takes what a probe raises.
         probe: called with the step and no standstill of its own.
     """
 
-    def __init__(self, team: Team, schedule: Schedule, guard: Guard, probe: Probe) -> None:
-        self._team, self._schedule, self._guard, self._probe = team, schedule, guard, probe
+    def __init__(self, team: Team, timetable: Timetable, guard: Guard, probe: Probe) -> None:
+        self._team, self._timetable, self._guard, self._probe = team, timetable, guard, probe
         self._taken = 0  # steps in this process
         self._next = 0.0  # step of the next probe
 
@@ -88,18 +88,18 @@ class Together:
         return False
 
     def _ahead(self, step: int) -> int:
-        every = self._schedule.every
+        every = self._timetable.every
         if every is not None:
             ahead = every - step % every
         else:
-            ahead = self._schedule.steps_ahead(self._taken, time.perf_counter())
+            ahead = self._timetable.steps_ahead(self._taken, time.perf_counter())
         return max(ahead, 1 << min(self._guard.failures, 12))
 
 
 def pace_of(
-    subject: Subject, schedule: Schedule, sampler: Sampler, guard: Guard, probe: Probe
+    subject: Subject, timetable: Timetable, sampler: Sampler, guard: Guard, probe: Probe
 ) -> Alone | Together:
     """How the probes of a subject are paced."""
     if subject.team is None:
-        return Alone(subject, schedule, sampler, guard, probe)
-    return Together(subject.team, schedule, guard, probe)
+        return Alone(subject, timetable, sampler, guard, probe)
+    return Together(subject.team, timetable, guard, probe)

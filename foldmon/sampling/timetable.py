@@ -10,7 +10,7 @@ import numpy as np
 _FIRST_LOOK = 16  # steps after which the pace of training is known well enough
 
 
-class Schedule:
+class Timetable:
     """Decides, step by step, whether a probe is due. It reads no clock: times are passed in, in seconds.
 
     With a fixed interval a probe is due at every multiple of it, whatever it costs. Otherwise one is due
@@ -24,12 +24,12 @@ class Schedule:
         budget: allowed share of the training time, between 0 and 1.
 
     Example:
-        >>> schedule = Schedule(every=None, budget=0.01)
-        >>> schedule.start(now=0.0)
-        >>> schedule.due(step=0, now=0.0)
+        >>> timetable = Timetable(every=None, budget=0.01)
+        >>> timetable.start(now=0.0)
+        >>> timetable.due(step=0, now=0.0)
         True
-        >>> schedule.book(seconds=0.1, now=0.1)
-        >>> [schedule.due(step=n, now=t) for n, t in ((1, 10.0), (2, 19.9), (3, 20.1))]
+        >>> timetable.book(seconds=0.1, now=0.1)
+        >>> [timetable.due(step=n, now=t) for n, t in ((1, 10.0), (2, 19.9), (3, 20.1))]
         [False, False, True]
     """
 

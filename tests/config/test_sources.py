@@ -10,28 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import foldmon
-from foldmon.config.options import Config, option_help, option_names
-from foldmon.config.sources import (
-    default_file,
-    parse,
-    read_file,
-    resolved,
-)
+from foldmon.config.options import Config, option_names
+from foldmon.config.sources import parse, read_file, resolved
 
 
 def write(folder, text):
     path = folder / "foldmon.yaml"
     path.write_text(text)
     return path
-
-
-def test_the_default_file_holds_every_option_with_its_meaning_and_loads_as_the_defaults():
-    text = default_file()
-    assert Config(**parse(text.encode(), "foldmon.yaml")) == Config()
-    assert set(option_help()) == set(option_names())
-    for name in option_names():
-        assert re.search(rf"^# .*\n{name}: ", text, flags=re.MULTILINE), f"{name} has no comment"
-    assert "null adapts the interval to the budget" in text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from foldmon.monitor.monitor import Monitor
+from foldmon.monitor.protocol import Monitor
 from tests.training_loop import train
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import threading
 
 import pytest
@@ -7,6 +8,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks
 
 import foldmon
 from foldmon.monitor.inert import InertMonitor
+from foldmon.monitor.running import RunningMonitor
 from tests.training_loop import train
 
 
@@ -38,11 +40,25 @@ def test_a_file_can_disable_it_and_a_zero_enables_it(monkeypatch, mlp, held_out,
         assert not isinstance(monitor, InertMonitor)
 
 
-def test_it_has_the_whole_public_surface_of_a_monitor():
-    public = {name for name in vars(foldmon.Monitor) if not name.startswith("_")}
-    assert public <= set(vars(InertMonitor)), "each must be overridden, so that none needs a real monitor"
-    plain = {"report", "history", "skipped", "config"}
-    assert plain <= set(vars(InertMonitor()))
+def signatures(monitor):
+    """What a user may name on a monitor: a method's signature, None for a plain value."""
+    names = {name for name in dir(monitor) if not name.startswith("_")} | {"_repr_html_"}
+    values = {name: getattr(type(monitor), name, None) for name in names}
+    return {name: inspect.signature(v) if inspect.isfunction(v) else None for name, v in values.items()}
+
+
+def test_both_monitors_have_the_same_public_members_with_the_same_signatures(mlp, held_out):
+    with foldmon.watch(mlp, held_out, exporters=[]) as running:
+        expected = signatures(running)
+        assert {"step", "report", "steps", "config"} <= set(expected)
+        assert signatures(InertMonitor()) == expected
+
+
+def test_both_monitors_define_all_that_the_protocol_names():
+    named = {name for name in vars(foldmon.Monitor) if not name.startswith("_")}
+    assert named <= set(vars(RunningMonitor))
+    assert named <= {*vars(InertMonitor), *vars(InertMonitor())}
+    assert all(inspect.getdoc(getattr(RunningMonitor, name)) for name in named), "told in one place for both"
 
 
 def test_a_resumed_run_may_be_disabled(mlp, held_out):

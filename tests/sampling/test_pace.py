@@ -11,7 +11,7 @@ from foldmon.sampling.guard import Guard
 from foldmon.sampling.pace import Alone, Together
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.team import TeamError
-from foldmon.sampling.timetable import Schedule
+from foldmon.sampling.timetable import Timetable
 
 
 class Copied:
@@ -40,7 +40,7 @@ def test_alone_in_the_training_thread():
     subject: Any = Copied(background=False)
     probed: list[int] = []
     pace = Alone(
-        subject, Schedule(5, 0.01), Sampler(), Guard(TeamError), lambda step, stall: probed.append(step)
+        subject, Timetable(5, 0.01), Sampler(), Guard(TeamError), lambda step, stall: probed.append(step)
     )
     assert not any(pace.advance(step, 1) for step in range(12))
     assert probed == [0, 5, 10]
@@ -55,7 +55,7 @@ def test_alone_beside_training_a_busy_sampler_leaves_probes_out():
         begun.set()
         assert go_on.wait(10)
 
-    pace = Alone(subject, Schedule(1, 0.01), sampler, Guard(TeamError), probe)
+    pace = Alone(subject, Timetable(1, 0.01), sampler, Guard(TeamError), probe)
     assert not pace.advance(0, 0)
     assert begun.wait(10)
     assert [pace.advance(1, 1), pace.advance(2, 1)] == [True, True]
@@ -74,7 +74,7 @@ def test_a_failing_probe_pauses_and_a_good_one_ends_the_row():
         if fail:
             raise ValueError("not now")
 
-    pace = Alone(subject, Schedule(1, 0.01), Sampler(), guard, probe)
+    pace = Alone(subject, Timetable(1, 0.01), Sampler(), guard, probe)
     pace.advance(1, 1)
     pace.advance(2, 1)  # pauses
     assert guard.failures == 1
@@ -87,7 +87,7 @@ def test_together_at_every_multiple_and_no_more_once_the_team_is_gone():
     team: Any = Ranks()
     probed: list[int] = []
     guard = Guard(TeamError)
-    pace = Together(team, Schedule(5, 0.01), guard, lambda step, stall: probed.append(step))
+    pace = Together(team, Timetable(5, 0.01), guard, lambda step, stall: probed.append(step))
     for step in range(3, 12):
         assert not pace.advance(step, 1)
     assert probed == [3, 5, 10]
@@ -107,7 +107,7 @@ def test_together_failing_probes_get_rare():
         tried.append(step)
         raise ValueError("not now")
 
-    pace = Together(team, Schedule(1, 0.01), guard, probe)
+    pace = Together(team, Timetable(1, 0.01), guard, probe)
     for step in range(20):
         pace.advance(step, 1)
     assert tried == [0, 2, 6, 14]

@@ -1,4 +1,4 @@
-"""The monitor: steps come in, probes go out."""
+"""The monitor at work: steps come in, probes go out."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from foldmon.journal.records import end_record, probe_record, start_record
 from foldmon.journal.schema import ProbeCosts, RunCosts
 from foldmon.monitor.first import FirstRecord
 from foldmon.monitor.logged import Logged, as_number
+from foldmon.monitor.protocol import Monitor
 from foldmon.monitor.summary import summary_table
 from foldmon.sampling.guard import Guard
 from foldmon.sampling.pace import pace_of
@@ -29,7 +30,7 @@ from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.steps import StepCounter
 from foldmon.sampling.subject import IN_PLACE, Subject
 from foldmon.sampling.team import TeamError
-from foldmon.sampling.timetable import Schedule
+from foldmon.sampling.timetable import Timetable
 from foldmon.warning.alarm import Alarm, OnWarning
 from foldmon.warning.detector import FoldingWarning
 
@@ -41,17 +42,8 @@ logger = logging.getLogger("foldmon")
 _HISTORY = 1000
 
 
-class Monitor:
-    """Watches one model; made by :func:`foldmon.watch`.
-
-    Everything it does in the training thread is caught: an error of its own is logged once and never
-    reaches the training loop. A context manager: leaving the block closes it.
-
-    Attributes:
-        report: the latest FoldingReport, None before the first probe ends.
-        history: the latest 1000 reports, oldest first; the journal holds all.
-        skipped: number of probes that were due while another one ran.
-    """
+class RunningMonitor(Monitor):
+    """Counts the steps of one model, measures where a probe is due and passes on what comes of it."""
 
     def __init__(
         self,
@@ -71,12 +63,12 @@ class Monitor:
         self._step = step
         self._logged = Logged()
         self._alarm = Alarm(on_warning)
-        self._schedule = Schedule(config.every, config.budget)
+        self._timetable = Timetable(config.every, config.budget)
         self._sampler = Sampler()
         self._measuring = threading.Lock()
         self._guard = Guard(final=TeamError)
         self._closed = False
-        self._pace = pace_of(subject, self._schedule, self._sampler, self._guard, self._probe)
+        self._pace = pace_of(subject, self._timetable, self._sampler, self._guard, self._probe)
         self._output = output
         self._first = FirstRecord(self._output.write)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
@@ -89,47 +81,34 @@ class Monitor:
 
     @property
     def coverage(self) -> Coverage:
-        """Which activation layers the latest probe measured, and which were seen but not understood."""
         own = self._subject.coverage
         return own if self.report is None else self.report.coverage.with_notes(*own.notes)
 
     @property
     def steps(self) -> int:
-        """Training steps counted so far."""
         return self._step
 
     @property
     def closed(self) -> bool:
-        """Whether the monitor has been closed."""
         return self._closed
 
     @property
     def warnings(self) -> list[FoldingWarning]:
-        """The warnings so far, oldest first; each has ``step``, ``severity`` and ``reasons``."""
         return list(self._alarm.warnings)
 
     @property
     def should_stop(self) -> bool:
-        """Whether a warning has reached severity 2: a flag for the loop, which foldmon never acts on."""
         return self._alarm.should_stop
 
     @property
     def overhead(self) -> float:
-        """Share of the time since the first step that probes cost: their wall time and the standstill."""
-        return self._schedule.overhead(time.perf_counter())
+        return self._timetable.overhead(time.perf_counter())
 
     @property
     def journal_path(self) -> str:
-        """Where the journal is."""
         return str(self._output.journal.path)
 
     def plot(self) -> Figure:
-        """The run so far as a matplotlib figure: ``monitor.plot().savefig("folding.png")``.
-
-        Raises:
-            ImportError: matplotlib is missing.
-            ValueError: no probe has ended yet.
-        """
         from foldmon.views.plots import plot_history
 
         return plot_history(read_journal(self.journal_path))
@@ -140,20 +119,13 @@ class Monitor:
         return history_html(read_journal(self.journal_path))
 
     def summary(self) -> str:
-        """The latest measurement and the monitor's cost as a table."""
-        return summary_table(self.report, self.coverage, self._costs(), self._step, self.journal_path)
+        return summary_table(
+            self.report, self._subject.coverage, self._costs(), self._step, self.journal_path
+        )
 
     # What the user tells
 
     def step(self, number: int | None = None) -> None:
-        """Count one training step by hand, for loops without a torch optimizer.
-
-        From the first call on, steps are counted by these calls only.
-
-        Args:
-            number: of the step that has ended, where the loop keeps its own count; None adds one. The
-                number that is reached already does nothing.
-        """
         if self._counter is not None:
             self._counter.close()
             self._counter = None
@@ -164,23 +136,9 @@ class Monitor:
             self._advance()
 
     def log(self, **values: float) -> None:
-        """Put numbers of your own (``loss=...``, ``val_loss=...``) into the next probe's record.
-
-        The record gets the latest value of each name, and of ``loss`` the mean since the last probe: log
-        the training loss at every step. The warning reads ``loss`` and ``val_loss``.
-
-        Raises:
-            TypeError: a value that is no single number.
-        """
         self._logged.add({name: as_number(name, value) for name, value in values.items()})
 
     def probe(self) -> FoldingReport:
-        """Measure now, in this thread, whatever the schedule says; the report is exported too.
-
-        Raises:
-            RuntimeError: the monitor is closed.
-            Exception: whatever the model raises.
-        """
         if self._closed:
             raise RuntimeError("the monitor is closed; call foldmon.watch again")
         self._sampler.wait()
@@ -190,17 +148,11 @@ class Monitor:
         return self._probe(self._step, time.perf_counter() - began)
 
     def flush(self, timeout: float = 30.0) -> bool:
-        """Wait until what was measured has reached every backend; False where it has not in time."""
         measured = self._sampler.wait(timeout)
         self._first.release()
         return self._output.flush(timeout) and measured
 
     def close(self, timeout: float = 30.0) -> None:
-        """Finish the probe under way, deliver what is left and stop; a second call does nothing.
-
-        Args:
-            timeout: seconds to wait for a probe, and again for the backends.
-        """
         if self._closed:
             return
         self._closed = True
@@ -217,16 +169,9 @@ class Monitor:
         if self._subject.team is not None:
             self._subject.team.close()
 
-    def __enter__(self) -> Monitor:
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self.close()
-
     # Checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on: plain values."""
         return {
             "step": self._step,
             "skipped": self.skipped,
@@ -235,13 +180,6 @@ class Monitor:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken: step numbers continue, at the next training step.
-
-        What was measured at attach is taken back: it would stand at step 0 of a run that is beyond it.
-
-        Raises:
-            KeyError: the state is of something else.
-        """
         step, skipped, fingerprint = int(state["step"]), int(state["skipped"]), state["pairs"]
         self._sampler.wait()
         if self._first.take_back():
@@ -267,7 +205,7 @@ class Monitor:
 
     def _begin_if_due(self, taken: int) -> None:
         if self._step:
-            self._schedule.start(time.perf_counter())
+            self._timetable.start(time.perf_counter())
         self.skipped += self._pace.advance(self._step, taken)
 
     # In the sampler's thread (in the training thread where there is no copy)
@@ -279,7 +217,7 @@ class Monitor:
             measured, logged = report.to_dict(), self._logged.take()
             warning = self._alarm.look({**measured, "logged": logged})
             seconds = time.perf_counter() - began
-            self._schedule.book(stall + seconds, time.perf_counter())
+            self._timetable.book(stall + seconds, time.perf_counter())
             costs: ProbeCosts = {**self._costs(), "probe_seconds": seconds, "stall_seconds": stall}
             self.report = report
             self.history.append(report)
@@ -290,11 +228,10 @@ class Monitor:
         return {
             "overhead": self.overhead,
             "skipped": self.skipped,
-            "interval": self._schedule.interval(),
+            "interval": self._timetable.interval(),
         }
 
     def abandon(self) -> None:
-        """In a forked child: forget the threads and their locks, which belong to the parent."""
         self._closed = True
         self._sampler = Sampler()
         self._output.abandon()
