@@ -58,6 +58,7 @@ def watch(
     optimizer: Optimizer | None = None,
     every: int | None = None,
     budget: float = 0.01,
+    allowance: float = 1.0,
     pairs: int = 64,
     points: int = 33,
     method: Literal["auto", "sampled", "exact"] = "auto",
@@ -84,8 +85,10 @@ def watch(
             ``(inputs, labels)``; inputs are a tensor or array, or a tuple or dict of them, batch first.
             ``foldmon.Pairs`` are taken as they are.
         optimizer: whose steps are counted; None finds it.
-        every: training steps between probes; None adapts the interval to the budget.
+        every: training steps between probes of all pairs, whatever they cost; None measures shares of the
+            pairs at growing intervals, as much as the budget and the allowance pay for.
         budget: share of the training time that probes may cost, 0 < budget <= 1.
+        allowance: seconds that probes may cost in all beyond it: what buys the early curve.
         pairs: number of held-out pairs P, at least 2.
         points: points n on the path between two inputs, at least 2.
         method: "sampled" or "exact", see ``foldmon.measure``; "auto" is the one that is cheapest in time and

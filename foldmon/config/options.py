@@ -38,6 +38,7 @@ class Config:
 
     every: int | None = None
     budget: float = 0.01
+    allowance: float = 1.0
     pairs: int = 64
     points: int = 33
     method: Literal["auto", "sampled", "exact"] = "auto"
@@ -53,6 +54,12 @@ class Config:
     def __post_init__(self) -> None:
         _check(self.every is None or _whole(self.every, 1), "every", self, "at least 1 step, or None")
         _check(_number(self.budget) and 0 < self.budget <= 1, "budget", self, "a share in (0, 1]")
+        _check(
+            _number(self.allowance) and 0 <= self.allowance < float("inf"),
+            "allowance",
+            self,
+            "seconds, at least 0",
+        )
         _check(_whole(self.pairs, 2), "pairs", self, "at least 2")
         _check(_whole(self.points, 2), "points", self, "at least 2 (both ends)")
         _check(self.method in _METHODS, "method", self, f"one of {', '.join(_METHODS)}")
@@ -81,7 +88,7 @@ def checked(name: str, value: object) -> Any:
     Raises:
         ValueError: it is out of the option's range.
     """
-    if name == "budget" and isinstance(value, str):
+    if name in ("budget", "allowance") and isinstance(value, str):
         # YAML reads 1e-3, without a point, as text.
         with contextlib.suppress(ValueError):
             value = float(value)

@@ -13,6 +13,7 @@ from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.model.unwrap import require_module, unwrap
 from foldmon.folding.results.report import FoldingReport
+from foldmon.folding.results.statistics import Ints
 from foldmon.folding.sampled import measure_sampled
 from foldmon.folding.undisturbed.buffers import kept_buffers
 from foldmon.folding.undisturbed.compiled import compiled_functions
@@ -102,8 +103,12 @@ def measure_with(
     points: int,
     max_evaluations: int | None = None,
     tolerance: float | None = None,
+    paths: Ints | None = None,
 ) -> FoldingReport:
-    """:func:`measure` on a prober at hand, in any thread: it touches no global random state."""
+    """:func:`measure` on a prober at hand, in any thread: it touches no global random state.
+
+    With ``paths``, places of pairs, "sampled" measures these alone.
+    """
     # Imported when asked for: a monitor samples, and importing foldmon is to cost next to nothing.
     if method == "exact":
         from foldmon.folding.exact.continuous import measure_exact
@@ -113,7 +118,7 @@ def measure_with(
         from foldmon.folding.auto.search import measure_auto
 
         return measure_auto(prober, points, max_evaluations, tolerance)
-    return measure_sampled(prober, points)
+    return measure_sampled(prober, points, paths)
 
 
 def _check_options(

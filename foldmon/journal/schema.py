@@ -4,7 +4,9 @@ Of each part the keys that every reader may count on stand first, in a class of 
 one of them is damaged (see :func:`foldmon.journal.check.flaw`). The others are there in what this version
 writes; a reader does without them where an older journal lacks them.
 
-Shapes: P paths, L layers in order of execution, C classes, K leading classes.
+Shapes: P measured paths, L layers in order of execution, C classes, K leading classes. Where P is a share of
+the panel, phi, its interval, folding, cumulative and the decision's changes and elsewhere are composite
+estimates for all of it.
 """
 
 from __future__ import annotations
@@ -60,6 +62,8 @@ class _Decision(TypedDict):
 class DecisionEntry(_Decision, total=False):
     """Decision folding, see :class:`foldmon.DecisionFolding`."""
 
+    path_changes: list[int]  # (P,) class changes, path by path
+    path_elsewhere: list[float]  # (P,)
     ends: list[list[int]]  # (P, 2) predicted class
     entropy: list[list[float]]  # (P, 2) nats
     leading: list[list[list[int]]]  # (P, 2, K) classes, most probable first
@@ -88,6 +92,11 @@ class Measurement(_Measurement, total=False):
     units: list[int]  # (L,)
     r1: list[float]  # (L,) largest distance from the start, mean over the paths, units
     r2: list[float]  # (L,) distance walked, likewise
+    pairs: int  # of the whole panel
+    measured: list[int] | None  # (P,) places in it of the measured pairs; None where all were
+    path_r1: list[list[float]]  # (P, L) largest distance from the start, path by path, units
+    path_r2: list[list[float]]  # (P, L) distance walked
+    path_r1_cumulative: list[list[float]]  # (P, L) r1 of the joined units of layers 1..l
     network_r1: list[float]  # (P,) of all units, path by path
     network_r2: list[float]  # (P,)
     dead: list[float]  # (L,) share of units at their lowest symbol throughout

@@ -6,6 +6,7 @@ import atexit
 import functools
 import logging
 import os
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import nn
 from foldmon.monitor.protocol import Monitor
 
 logger = logging.getLogger("foldmon")
+
+_QUICK = 2.0  # seconds that a process may wait at its end for a last measurement
 
 # A monitor stays open as long as its model lives, also where the user keeps no reference to it.
 _latest: weakref.WeakKeyDictionary[nn.Module, Monitor] = weakref.WeakKeyDictionary()
@@ -58,15 +61,15 @@ def _orphaned(reference: weakref.ref[Monitor]) -> None:
         threading.Thread(target=_close, args=(monitor,), name="foldmon-close").start()
 
 
-def _close(monitor: Monitor) -> None:
-    monitor.close()
+def _close(monitor: Monitor, last: float = 0.0) -> None:
+    monitor.close(last=last)
     _open.discard(monitor)
 
 
 @functools.cache
 def _handle_exit_and_fork() -> None:
     """Once a process, from its first monitor on."""
-    atexit.register(close_all)
+    atexit.register(_at_exit)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_abandon_all)
 
@@ -75,6 +78,13 @@ def close_all() -> None:
     """Close every monitor of this process."""
     for monitor in list(_open):
         _close(monitor)
+
+
+def _at_exit() -> None:
+    """Measure the end of a run, where that is quick and no error ended the process."""
+    failed = getattr(sys, "last_value", None) is not None
+    for monitor in list(_open):
+        _close(monitor, last=0.0 if failed else _QUICK)
 
 
 def _abandon_all() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -108,18 +109,22 @@ class Monitor(Protocol):
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until what was measured has reached every backend; False where it has not in time."""
 
-    def close(self, timeout: float = 30.0) -> None:
-        """Finish the probe under way, deliver what is left and stop; a second call does nothing.
+    def close(self, timeout: float = 30.0, *, last: float = math.inf) -> None:
+        """Measure the end of the run, deliver what is left and stop; a second call does nothing.
+
+        Where an exception leaves a ``with`` block, or ends the process, nothing more is measured.
 
         Args:
-            timeout: seconds to wait for a probe, and again for the backends.
+            timeout: seconds to wait for a probe under way, and again for the backends.
+            last: most seconds for a last measurement of all pairs, which is not charged to the budget; 0
+                leaves it out.
         """
 
     def __enter__(self) -> Monitor:
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        self.close()
+    def __exit__(self, kind: Any, *exception: Any) -> None:
+        self.close(last=math.inf if kind is None else 0.0)
 
     # Checkpoints
 

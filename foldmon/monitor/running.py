@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -17,15 +19,18 @@ from foldmon.config.options import Config
 from foldmon.exporters.output import Output
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
+from foldmon.folding.results.statistics import Ints
 from foldmon.journal.following import read_journal
 from foldmon.journal.records import end_record, probe_record, start_record
-from foldmon.journal.schema import ProbeCosts, RunCosts
+from foldmon.journal.schema import ProbeCosts, RunCosts, WarningEntry
 from foldmon.monitor.first import FirstRecord
 from foldmon.monitor.logged import Logged, as_number
 from foldmon.monitor.protocol import Monitor
 from foldmon.monitor.summary import summary_table
+from foldmon.sampling.contract import Contract
 from foldmon.sampling.guard import Guard
 from foldmon.sampling.pace import pace_of
+from foldmon.sampling.rotation import Rotation
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.steps import StepCounter
 from foldmon.sampling.subject import IN_PLACE, Subject
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("foldmon")
 
 _HISTORY = 1000
+_LONG = 3.0  # seconds of a last measurement that are worth a word
 
 
 class RunningMonitor(Monitor):
@@ -63,18 +69,25 @@ class RunningMonitor(Monitor):
         self._step = step
         self._logged = Logged()
         self._alarm = Alarm(on_warning)
-        self._timetable = Timetable(config.every, config.budget)
+        self._heard = Logged()  # since the warning last looked
+        self._rotation = Rotation(subject.pairs, config.points, config.seed)
+        self._contract = Contract(config.budget, config.allowance, subject.a_pair)
+        self._timetable = Timetable(config.every, self._contract, subject.shares)
+        self._probed: int | None = None  # step of the latest probe
         self._sampler = Sampler()
         self._measuring = threading.Lock()
         self._guard = Guard(final=TeamError)
         self._closed = False
-        self._pace = pace_of(subject, self._timetable, self._sampler, self._guard, self._probe)
+        self._pace = pace_of(
+            subject, self._timetable, self._rotation, self._sampler, self._guard, self._probe
+        )
         self._output = output
         self._first = FirstRecord(self._output.write)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
         self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer)
         if subject.reason is not None:
             logger.warning("foldmon: %s: %s", IN_PLACE, subject.reason)
+        self._say_what_is_dear()
         self._guard.run(lambda: self._begin_if_due(0))
 
     # What the user reads
@@ -102,7 +115,7 @@ class RunningMonitor(Monitor):
 
     @property
     def overhead(self) -> float:
-        return self._timetable.overhead(time.perf_counter())
+        return self._contract.overhead(time.perf_counter())
 
     @property
     def journal_path(self) -> str:
@@ -136,7 +149,9 @@ class RunningMonitor(Monitor):
             self._advance()
 
     def log(self, **values: float) -> None:
-        self._logged.add({name: as_number(name, value) for name, value in values.items()})
+        numbers = {name: as_number(name, value) for name, value in values.items()}
+        self._logged.add(numbers)
+        self._heard.add(numbers)
 
     def probe(self) -> FoldingReport:
         if self._closed:
@@ -145,19 +160,21 @@ class RunningMonitor(Monitor):
         self._first.release()
         began = time.perf_counter()
         self._subject.snapshot()
-        return self._probe(self._step, time.perf_counter() - began)
+        return self._probe(self._step, time.perf_counter() - began, None)
 
     def flush(self, timeout: float = 30.0) -> bool:
         measured = self._sampler.wait(timeout)
         self._first.release()
         return self._output.flush(timeout) and measured
 
-    def close(self, timeout: float = 30.0) -> None:
+    def close(self, timeout: float = 30.0, *, last: float = math.inf) -> None:
         if self._closed:
             return
         self._closed = True
         if self._counter is not None:
             self._counter.close()
+        if last > 0 and self._sampler.wait(timeout):
+            self._guard.run(lambda: self._measure_the_end(last))
         if self._sampler.close(timeout):
             self._subject.release()
         else:
@@ -177,6 +194,7 @@ class RunningMonitor(Monitor):
             "skipped": self.skipped,
             "pairs": self._subject.pairs.fingerprint(),
             "alarm": self._alarm.state_dict(),
+            "rotation": self._rotation.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -187,7 +205,9 @@ class RunningMonitor(Monitor):
             self.history.clear()
         self._step, self.skipped = step, skipped
         self._alarm.load_state_dict(state["alarm"])
-        if fingerprint != self._subject.pairs.fingerprint():
+        if fingerprint == self._subject.pairs.fingerprint():
+            self._rotation.load_state_dict(state["rotation"])
+        else:
             logger.warning(
                 "foldmon: the resumed run draws other held-out pairs than the saved one; phi may jump. "
                 "Pass the same data and seed to keep them"
@@ -205,30 +225,77 @@ class RunningMonitor(Monitor):
 
     def _begin_if_due(self, taken: int) -> None:
         if self._step:
-            self._timetable.start(time.perf_counter())
+            self._contract.start(time.perf_counter())
         self.skipped += self._pace.advance(self._step, taken)
+
+    def _say_what_is_dear(self) -> None:
+        price, free = self._contract.price(1), self.config.allowance
+        if self.config.every is None and price > free:
+            after = (price - free) / self.config.budget
+            logger.warning(
+                "foldmon: measuring one pair takes about %.1f s, more than the allowance of %.1f s: the "
+                "first value comes after about %.0f s of training. Pass a larger allowance= or budget=, or "
+                "fewer points=",
+                price, free, after,
+            )  # fmt: skip
+
+    def _measure_the_end(self, most: float) -> None:
+        """A last measurement of all pairs, so that the end of a run is known. After training it is free."""
+        subject, price = self._subject, self._contract.price(self._timetable.pairs)
+        known = self._probed == self._step and self.report is not None and self.report.measured is None
+        # Ranks that end at different times would wait for each other.
+        if not self._step or known or price > most or subject.gone or subject.team is not None:
+            return
+        if price > _LONG:
+            logger.warning(
+                "foldmon: the last measurement takes about %.0f s; monitor.close(last=0) leaves it out", price
+            )
+        self._subject.snapshot()
+        self._probe(self._step, 0.0, None, charged=False)
 
     # In the sampler's thread (in the training thread where there is no copy)
 
-    def _probe(self, step: int, stall: float) -> FoldingReport:
-        began = time.perf_counter()
+    def _probe(self, step: int, stall: float, paths: Ints | None, *, charged: bool = True) -> FoldingReport:
+        began, worked = time.perf_counter(), time.thread_time()
         with self._measuring:
-            report = replace(self._subject.measure(), step=step)
+            found = self._subject.measure(paths)
+            report = self._rotation.taken_in(found, step)
             measured, logged = report.to_dict(), self._logged.take()
-            warning = self._alarm.look({**measured, "logged": logged})
+            warning = self._judged(found, step)
             seconds = time.perf_counter() - began
-            self._timetable.book(stall + seconds, time.perf_counter())
+            if charged:
+                pairs = len(found.r1) if self._timetable.pairs > 1 else 1
+                cost = stall + self._taken_from_training(seconds, time.thread_time() - worked)
+                self._timetable.probed(step, pairs, cost, time.perf_counter())
+            self._probed = step
             costs: ProbeCosts = {**self._costs(), "probe_seconds": seconds, "stall_seconds": stall}
             self.report = report
             self.history.append(report)
             self._first.write(probe_record(measured, logged, warning, costs))
         return report
 
+    def _taken_from_training(self, seconds: float, worked: float) -> float:
+        """What a probe costs: the time that it takes, but beside training on the CPU the time that it computes.
+
+        There it waits for its turn while training goes on.
+        """
+        if not self._subject.background or not self._subject.on_cpu:
+            return seconds
+        return min(seconds, worked * torch.get_num_threads())
+
+    def _judged(self, found: FoldingReport, step: int) -> WarningEntry:
+        """Show the warning the whole panel, a round of it at a time; what is broken at once."""
+        whole = self._rotation.round(found)
+        if whole is None and not found.nonfinite.any():
+            return {"level": self._alarm.level, "event": None}
+        shown = replace(whole or found, step=step)
+        return self._alarm.look({**shown.to_dict(), "logged": self._heard.take()})
+
     def _costs(self) -> RunCosts:
         return {
             "overhead": self.overhead,
             "skipped": self.skipped,
-            "interval": self._timetable.interval(),
+            "interval": self._timetable.interval(self._step, time.perf_counter()),
         }
 
     def abandon(self) -> None:

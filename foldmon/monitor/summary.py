@@ -67,7 +67,7 @@ def _headline(report: FoldingReport) -> str:
 def _layers(report: FoldingReport) -> list[str]:
     head = f"{'layer':<{_NAME_WIDTH}} {'units':>9} {'folding':>8} {'to here':>8} {'dead':>6}"
     rows = [head, "-" * len(head)]
-    folding, profile = report.chi.mean(0), report.profile
+    folding, profile = report.folding, report.profile
     for place, name in enumerate(report.layers):
         rows.append(
             f"{_shortened(name):<{_NAME_WIDTH}} {report.units[place]:>9,} {folding[place]:>8.4f} "

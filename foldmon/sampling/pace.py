@@ -9,32 +9,41 @@ import math
 import time
 from collections.abc import Callable
 
+from foldmon.folding.results.statistics import Ints
 from foldmon.sampling.guard import Guard
+from foldmon.sampling.rotation import Rotation
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.subject import Subject
 from foldmon.sampling.team import Team
 from foldmon.sampling.timetable import Timetable
 
-Probe = Callable[[int, float], object]
-"""Measures and records, given the training step and the seconds that training stood still for it."""
+Probe = Callable[[int, float, Ints | None], object]
+"""Measures and records: given the training step, the seconds that training stood still, and the pairs."""
 
 
 class Alone:
-    """Probes where the clock says so, beside training where the subject has a private copy.
+    """Probes where the timetable says so, beside training where the subject has a private copy.
 
     Args:
         subject: what is measured.
-        timetable: says when.
+        timetable: says when, and how many pairs.
+        rotation: says which.
         sampler: runs the probe beside training.
         guard: takes what a probe raises.
-        probe: called with the step and the standstill.
+        probe: called with the step, the standstill and the pairs.
     """
 
     def __init__(
-        self, subject: Subject, timetable: Timetable, sampler: Sampler, guard: Guard, probe: Probe
+        self,
+        subject: Subject,
+        timetable: Timetable,
+        rotation: Rotation,
+        sampler: Sampler,
+        guard: Guard,
+        probe: Probe,
     ) -> None:
         self._subject, self._timetable, self._sampler = subject, timetable, sampler
-        self._guard, self._probe = guard, probe
+        self._rotation, self._guard, self._probe = rotation, guard, probe
 
     def advance(self, step: int, taken: int) -> bool:
         """Begin a probe where one is due.
@@ -47,17 +56,19 @@ class Alone:
             Whether one was due but left out, because the last one still runs.
         """
         now = time.perf_counter()
-        if now < self._guard.resume_at or not self._timetable.due(step, now):
+        count = self._timetable.share(step, now)
+        if not count or now < self._guard.resume_at:
             return False
         if self._sampler.busy:
             self._timetable.postpone(now)
             return True
+        paths = self._rotation.next(count) if count < self._timetable.pairs else None
         self._subject.snapshot()
         stall = time.perf_counter() - now
         if self._subject.background:
-            self._sampler.offer(lambda: self._guard.attempt(lambda: self._probe(step, stall)))
+            self._sampler.offer(lambda: self._guard.attempt(lambda: self._probe(step, stall, paths)))
         else:
-            self._guard.attempt(lambda: self._probe(step, stall))
+            self._guard.attempt(lambda: self._probe(step, stall, paths))
         return False
 
 
@@ -68,38 +79,47 @@ class Together:
 
     Args:
         team: the ranks.
-        timetable: of the first rank says when.
+        timetable: of the first rank says when, and how many pairs.
+        rotation: says which, on every rank alike.
         guard: takes what a probe raises.
-        probe: called with the step and no standstill of its own.
+        probe: called with the step, no standstill of its own, and the pairs.
     """
 
-    def __init__(self, team: Team, timetable: Timetable, guard: Guard, probe: Probe) -> None:
-        self._team, self._timetable, self._guard, self._probe = team, timetable, guard, probe
-        self._taken = 0  # steps in this process
+    def __init__(
+        self, team: Team, timetable: Timetable, rotation: Rotation, guard: Guard, probe: Probe
+    ) -> None:
+        self._team, self._timetable, self._rotation = team, timetable, rotation
+        self._guard, self._probe = guard, probe
         self._next = 0.0  # step of the next probe
+        self._count: int | None = None  # pairs of it
 
     def advance(self, step: int, taken: int) -> bool:
         """:meth:`Alone.advance`; no probe is ever left out."""
-        self._taken += taken
         if step >= self._next and not self._guard.ended:
             self._next = math.inf  # for good, where the other ranks do not answer
-            self._guard.attempt(lambda: self._probe(step, 0.0))
-            self._next = step + self._team.from_first(lambda: self._ahead(step))
+            if self._count is None:
+                now = time.perf_counter()
+                self._count = self._team.from_first(lambda: max(1, self._timetable.share(step, now)))
+            paths = self._rotation.next(self._team.whole(self._count))
+            self._guard.attempt(lambda: self._probe(step, 0.0, paths))
+            ahead, self._count = self._team.from_first(lambda: self._ahead(step))
+            self._next = step + ahead
         return False
 
-    def _ahead(self, step: int) -> int:
-        every = self._timetable.every
-        if every is not None:
-            ahead = every - step % every
-        else:
-            ahead = self._timetable.steps_ahead(self._taken, time.perf_counter())
-        return max(ahead, 1 << min(self._guard.failures, 12))
+    def _ahead(self, step: int) -> tuple[int, int]:
+        steps, pairs = self._timetable.ahead(step, time.perf_counter())
+        return max(steps, 1 << min(self._guard.failures, 12)), pairs
 
 
 def pace_of(
-    subject: Subject, timetable: Timetable, sampler: Sampler, guard: Guard, probe: Probe
+    subject: Subject,
+    timetable: Timetable,
+    rotation: Rotation,
+    sampler: Sampler,
+    guard: Guard,
+    probe: Probe,
 ) -> Alone | Together:
     """How the probes of a subject are paced."""
     if subject.team is None:
-        return Alone(subject, timetable, sampler, guard, probe)
-    return Together(subject.team, timetable, guard, probe)
+        return Alone(subject, timetable, rotation, sampler, guard, probe)
+    return Together(subject.team, timetable, rotation, guard, probe)

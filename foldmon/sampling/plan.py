@@ -11,6 +11,7 @@ from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.measuring import measure_with
 from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.results.report import FoldingReport
+from foldmon.folding.results.statistics import Ints
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,14 @@ class Plan:
             every_site=config.method == "exact",
         )
 
-    def measure(self, prober: Prober) -> FoldingReport:
-        """A probe on a prober that :meth:`prober` made."""
-        # The same points on the same pairs at every probe: only the weights differ between two values
-        # of a live curve, and no other method is cheaper in time.
+    @property
+    def shares(self) -> int:
+        """In how many parts the panel may be measured: in single pairs, where they are sampled."""
+        return 1 if self.config.method == "exact" else len(self.pairs)
+
+    def measure(self, prober: Prober, paths: Ints | None = None) -> FoldingReport:
+        """A probe of some pairs, or of all, on a prober that :meth:`prober` made."""
+        # The same points on the same pairs in every turn: only the weights differ between two values of
+        # a pair, and no other method is cheaper in time.
         method = "sampled" if self.config.method == "auto" else self.config.method
-        return measure_with(prober, method, self.config.points)
+        return measure_with(prober, method, self.config.points, paths=paths)

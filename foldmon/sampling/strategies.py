@@ -13,6 +13,7 @@ from torch import nn
 
 from foldmon.folding.model.prober import ModelChangedError, Prober
 from foldmon.folding.results.report import FoldingReport
+from foldmon.folding.results.statistics import Ints
 from foldmon.folding.undisturbed.buffers import kept_buffers
 from foldmon.folding.undisturbed.compiled import compiled_functions
 from foldmon.folding.undisturbed.random_state import preserved_random_state, seed_all
@@ -29,8 +30,8 @@ class Strategy(Protocol):
     def snapshot(self) -> bool:
         """Take over the weights as they are, in the training thread; False where that cannot be done."""
 
-    def measure(self) -> FoldingReport:
-        """Measure on the weights of the last snapshot."""
+    def measure(self, paths: Ints | None) -> FoldingReport:
+        """Measure some pairs, or all, on the weights of the last snapshot."""
 
 
 class OnCopy:
@@ -55,18 +56,18 @@ class OnCopy:
             self._copied.record()
         return True
 
-    def measure(self) -> FoldingReport:
+    def measure(self, paths: Ints | None) -> FoldingReport:
         """Measure the copy, on what earlier probes know of it."""
         # Not kept after a probe that failed.
         kept, self._prober = self._prober, None
         with _side_stream(self._copied):
             try:
                 prober = kept or self._plan.prober(self.replica.module)
-                report = self._plan.measure(prober)
+                report = self._plan.measure(prober, paths)
             except ModelChangedError:
                 logger.info("foldmon: the model runs in another way than before; its layers are found anew")
                 prober = self._plan.prober(self.replica.module)
-                report = self._plan.measure(prober)
+                report = self._plan.measure(prober, paths)
         self._prober = prober
         return report
 
@@ -87,14 +88,14 @@ class InPlace:
         """The model is at hand."""
         return True
 
-    def measure(self) -> FoldingReport:
+    def measure(self, paths: Ints | None) -> FoldingReport:
         """Measure the model as it is.
 
         Raises:
             RuntimeError: the model no longer exists.
         """
         with _at_rest(self._model, self._plan.config.seed if self._draws else None) as model:
-            return self._plan.measure(self._plan.prober(model))
+            return self._plan.measure(self._plan.prober(model), paths)
 
 
 class AsTeam:
@@ -114,7 +115,7 @@ class AsTeam:
         """The model is at hand."""
         return True
 
-    def measure(self) -> FoldingReport:
+    def measure(self, paths: Ints | None) -> FoldingReport:
         """Measure together with all other ranks.
 
         Raises:
@@ -122,7 +123,9 @@ class AsTeam:
             RuntimeError: measuring failed on some rank, or the model no longer exists.
         """
         with _at_rest(self._model, self._plan.config.seed if self._draws else None) as model:
-            return self._team.measure(lambda: self._plan.prober(model), model, self._plan.config.points)
+            return self._team.measure(
+                lambda: self._plan.prober(model), model, self._plan.config.points, paths
+            )
 
 
 @contextmanager

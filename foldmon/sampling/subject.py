@@ -14,6 +14,7 @@ from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.model.unwrap import unwrap
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
+from foldmon.folding.results.statistics import Ints
 from foldmon.folding.undisturbed.buffers import kept_buffers
 from foldmon.folding.undisturbed.compiled import compiled_functions
 from foldmon.folding.undisturbed.random_state import drew, preserved_random_state, random_state
@@ -40,6 +41,7 @@ class Subject:
             in its training thread; None where this one is alone.
 
     Attributes:
+        a_pair: seconds that a pair seems to take, from the passes that looked the model over.
         reason: why the model is measured in place, in words, where a copy was wished and cannot be.
         coverage: what of the model is measured.
 
@@ -91,11 +93,30 @@ class Subject:
             self.strategy = OnCopy(replica, self._plan)
             self.strategy.snapshot()
 
-    def measure(self) -> FoldingReport:
-        """Measure the copy (in any thread), or the model itself (in the training thread only)."""
+    @property
+    def shares(self) -> int:
+        """In how many parts the panel may be measured."""
+        return self._plan.shares
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the model runs on the CPU."""
+        return self._on_cpu
+
+    @property
+    def gone(self) -> bool:
+        """Whether the model no longer exists."""
+        return self._model() is None
+
+    def measure(self, paths: Ints | None = None) -> FoldingReport:
+        """Measure the copy (in any thread), or the model itself (in the training thread only).
+
+        Args:
+            paths: shape (m,), places of the pairs to measure; None for all.
+        """
         if self.strategy is None:
             raise RuntimeError("the monitor is closed")
-        return self.strategy.measure()
+        return self.strategy.measure(paths)
 
     def release(self) -> None:
         """Free the private copy; nothing is measured any more."""
@@ -125,6 +146,8 @@ class Subject:
             before = random_state()
             with compiled_functions("force_eager"):
                 prober = self._look_at(module)
+            self._on_cpu = prober.device.type == "cpu"
+            self.a_pair = self._plan.config.points * prober.seconds_a_row
             draws = drew(before)
         if draws and replica is not None:
             # A sampler's thread must not draw from generators that training draws from.

@@ -103,13 +103,16 @@ class Team:
 
         return self.from_first(drawn)
 
-    def measure(self, prober: Callable[[], Prober], model: nn.Module, points: int) -> FoldingReport:
+    def measure(
+        self, prober: Callable[[], Prober], model: nn.Module, points: int, paths: Ints | None
+    ) -> FoldingReport:
         """Sampled folding as :func:`foldmon.measure` gives it, every rank walking its share of the paths.
 
         Args:
             prober: makes this rank's prober, which runs the model once or more.
             model: that all ranks train.
             points: n, points a path.
+            paths: places of the pairs to measure, the same on all ranks; None for all.
 
         Raises:
             TeamError: a rank does not answer within ``TIMEOUT``.
@@ -121,19 +124,25 @@ class Team:
             with resharded(model), exchanged_buffers(model, self._buffers_of_first):
                 own = prober()
                 with own.active():
-                    part = walk(own, self._share(len(own.pairs)), points)
+                    every = np.arange(len(own.pairs)) if paths is None else paths
+                    part = walk(own, every[self._share(len(every))], points)
         except Exception as error:
             failure = error
         parts = self._gather(part, failure)
-        return report_of_samples(own, WalkedPaths.joined(parts))
+        return report_of_samples(own, WalkedPaths.joined(parts), paths)
 
     def _buffers_of_first(self, own: Sequence[Tensor]) -> Sequence[Tensor]:
         """Running statistics differ until they are synchronized."""
         return self.from_first(lambda: [buffer.cpu() for buffer in own])
 
-    def _share(self, paths: int) -> Ints:
+    def whole(self, pairs: int) -> int:
+        """So many pairs, and as many more as all ranks need to run equally many passes."""
+        size = len(self.ranks)
+        return -(-pairs // size) * size if self.sharded else pairs
+
+    def _share(self, paths: int) -> slice:
         place, size = self.ranks.index(dist.get_rank()), len(self.ranks)
-        return np.arange(place * paths // size, (place + 1) * paths // size)
+        return slice(place * paths // size, (place + 1) * paths // size)
 
     def _gather(self, part: WalkedPaths | None, failure: Exception | None) -> list[WalkedPaths]:
         text = None if failure is None else f"{type(failure).__name__}: {failure}"

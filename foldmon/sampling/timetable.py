@@ -1,96 +1,100 @@
-"""When to probe: so often that the cost stays within its budget."""
+"""When to probe, and how many pairs: as many points as a curve needs, and what the contract affords."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
 
-import numpy as np
+from foldmon.sampling.contract import Contract
 
-_FIRST_LOOK = 16  # steps after which the pace of training is known well enough
+WISHED = 50
+"""The wished interval is this part of the steps so far: so many points while their number grows e-fold."""
+_FIRST = 0.1  # share of the allowance that the point before training may take
+# The allowance is spent evenly over the logarithm of the steps, since a run may be of any length: what is
+# left of it falls by a factor of e while the number of steps, and 25 before them, grows by e**1.5.
+_SPREAD, _EARLY = 1.5, 25
 
 
 class Timetable:
-    """Decides, step by step, whether a probe is due. It reads no clock: times are passed in, in seconds.
+    """Decides, step by step, whether a probe is due and of how many pairs. It reads no clock.
 
-    With a fixed interval a probe is due at every multiple of it, whatever it costs. Otherwise one is due
-    as soon as all probes so far and the one to come together cost at most ``budget`` of the time since
-    the first step. The very first probe is always due: without it no cost is known. Time in which nothing
-    was due (a long validation, a notebook left alone) gives no right to a burst of probes afterwards: two
-    probes are at least half the average interval apart.
+    With a fixed interval a probe of all pairs is due whenever a multiple of it has been passed, whatever it
+    costs. Otherwise the wished interval is a fiftieth of the steps so far, at least one step, and a probe
+    gets what has become free of the budget since the last one and a part of the allowance, but no more time
+    than passes until the next one is wished; where that does not pay for one pair, it waits until it does.
 
     Args:
-        every: steps between probes, None to adapt to the budget.
-        budget: allowed share of the training time, between 0 and 1.
+        every: steps between probes, None to follow the contract.
+        contract: keeps account.
+        pairs: of the whole panel, P.
 
     Example:
-        >>> timetable = Timetable(every=None, budget=0.01)
-        >>> timetable.start(now=0.0)
-        >>> timetable.due(step=0, now=0.0)
-        True
-        >>> timetable.book(seconds=0.1, now=0.1)
-        >>> [timetable.due(step=n, now=t) for n, t in ((1, 10.0), (2, 19.9), (3, 20.1))]
-        [False, False, True]
+        >>> contract = Contract(budget=0.01, allowance=1.0, a_pair=0.01)
+        >>> timetable = Timetable(every=None, contract=contract, pairs=64)
+        >>> timetable.share(step=0, now=0.0)
+        10
     """
 
-    def __init__(self, every: int | None, budget: float) -> None:
-        self.every = every
-        self.budget = budget
-        self.cost = 0.0
-        self._start: float | None = None
-        self._recent: deque[float] = deque(maxlen=5)
-        self._expected = 0.0
+    def __init__(self, every: int | None, contract: Contract, pairs: int) -> None:
+        self.every, self.contract, self.pairs = every, contract, pairs
+        self._seen: int | None = None
+        self._begin: int | None = None
+        self._last: tuple[int, float] | None = None  # step of the last probe, and the credit after it
         self._not_before = 0.0
 
-    def start(self, now: float) -> None:
-        """Training begins (only the first call counts)."""
-        if self._start is None:
-            self._start = now
-
-    def due(self, step: int, now: float) -> bool:
-        """Whether to probe at this step."""
+    def share(self, step: int, now: float) -> int:
+        """Number of pairs to measure now, 0 where no probe is due."""
+        seen, self._seen = self._seen, step
+        if self._begin is None:
+            self._begin = step
         if self.every is not None:
-            return step % self.every == 0
-        if now < self._not_before:
-            return False
-        return not self._recent or now >= self._earliest()
+            passed = step % self.every == 0 if seen is None else step // self.every > seen // self.every
+            return self.pairs if passed else 0
+        if self._last is not None and (now < self._not_before or step - self._last[0] < self._wished(step)):
+            return 0
+        return min(self.pairs, self.contract.affordable(self._spend(step, now)))
 
-    def book(self, seconds: float, now: float) -> None:
+    def probed(self, step: int, pairs: int, seconds: float, now: float) -> None:
         """A probe ended and cost this much."""
-        self.cost += seconds
-        self._recent.append(seconds)
-        self._expected = float(np.median(self._recent))
-        self._not_before = now + 0.5 * self.interval()
+        self.contract.book(pairs, seconds)
+        self._last = step, self.contract.credit(now)
 
     def postpone(self, now: float) -> None:
-        """The last probe still runs: ask again once another of its length could have ended."""
-        self._not_before = now + max(self._expected, 0.01)
+        """The last probe still runs: ask again once a small one could have ended."""
+        self._not_before = now + max(self.contract.price(1), 0.001)
 
-    def steps_ahead(self, taken: int, now: float) -> int:
-        """After how many steps the next probe is due at the present pace, at least 1.
+    def ahead(self, step: int, now: float) -> tuple[int, int]:
+        """After how many steps the next probe is due at the present pace, and of how many pairs.
 
         For those who must know beforehand, since they cannot each look at a clock of their own.
-
-        Args:
-            taken: steps since the first.
-            now: seconds.
         """
-        elapsed = self._elapsed(now)
-        if taken < 1 or elapsed <= 0:
-            return _FIRST_LOOK
-        return max(1, math.ceil((self._earliest() - now) * taken / elapsed))
+        if self.every is not None:
+            return self.every - step % self.every, self.pairs
+        pace = self._seconds_a_step(step, now)
+        steps = math.ceil(self._wished(step))
+        while not (pairs := self.contract.affordable(self._spend(step + steps, now + steps * pace))):
+            steps *= 2
+        return steps, min(self.pairs, pairs)
 
-    def overhead(self, now: float) -> float:
-        """Share of the time since the first step that probes cost, 0 before it."""
-        elapsed = self._elapsed(now)
-        return self.cost / elapsed if elapsed > 0 else 0.0
+    def interval(self, step: int, now: float) -> float:
+        """Wished seconds from one probe to the next; 0 with a fixed step interval."""
+        return 0.0 if self.every is not None else self._wished(step) * self._seconds_a_step(step, now)
 
-    def interval(self) -> float:
-        """Seconds from one probe to the next at the current cost; 0 with a fixed step interval."""
-        return 0.0 if self.every is not None else self._expected / self.budget
+    def _wished(self, step: int) -> float:
+        return max(1.0, (step - (self._begin or 0)) / WISHED)
 
-    def _earliest(self) -> float:
-        return (self._start or 0.0) + (self.cost + self._expected) / self.budget
+    def _seconds_a_step(self, step: int, now: float) -> float:
+        taken = step - (self._begin or 0)
+        return self.contract.elapsed(now) / taken if taken > 0 else 0.0
 
-    def _elapsed(self, now: float) -> float:
-        return 0.0 if self._start is None else now - self._start
+    def _spend(self, step: int, now: float) -> float:
+        """Seconds that a probe at this step may cost."""
+        least, now_free = self.contract.price(1), self.contract.credit(now)
+        if self._last is None:
+            return max(now_free * _FIRST, min(now_free, least))
+        last, credit = self._last
+        free = now_free - credit
+        begin = (self._begin or 0) - _EARLY
+        apart = math.log((step - begin) / (last - begin)) if step > last else 0.0
+        spend = free + credit * (1.0 if credit < 0 else -math.expm1(-apart / _SPREAD))
+        room = self._wished(step) * self._seconds_a_step(step, now)
+        return min(spend, max(room, least))

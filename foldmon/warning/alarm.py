@@ -34,6 +34,11 @@ class Alarm:
         self._untold: deque[FoldingWarning] = deque()
         self._detector = Detector()
 
+    @property
+    def level(self) -> int:
+        """Of the warning in force, 0 for none."""
+        return self._detector.level
+
     def look(self, record: Record) -> WarningEntry:
         """Show a probe to the detector.
 

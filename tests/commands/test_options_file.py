@@ -15,7 +15,7 @@ def test_the_default_file_holds_every_option_with_its_meaning_and_loads_as_the_d
     assert set(option_names()) <= set(option_help())
     for name in option_names():
         assert re.search(rf"^# .*\n{name}: ", text, flags=re.MULTILINE), f"{name} has no comment"
-    assert "null adapts the interval to the budget" in text
+    assert "null measures shares of the" in text
 
 
 def test_each_option_is_documented_in_one_place_only():

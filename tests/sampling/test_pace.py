@@ -6,12 +6,24 @@ import threading
 from typing import Any
 
 import pytest
+import torch
 
+from foldmon.folding.data.pairs import Pairs
+from foldmon.sampling.contract import Contract
 from foldmon.sampling.guard import Guard
 from foldmon.sampling.pace import Alone, Together
+from foldmon.sampling.rotation import Rotation
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.team import TeamError
 from foldmon.sampling.timetable import Timetable
+
+
+def every(steps: int) -> Timetable:
+    return Timetable(steps, Contract(0.01, 1.0, 0.0), pairs=8)
+
+
+def rotation() -> Rotation:
+    return Rotation(Pairs(torch.zeros(8, 2), torch.ones(8, 2)), points=5, seed=0)
 
 
 class Copied:
@@ -30,6 +42,9 @@ class Ranks:
     def __init__(self) -> None:
         self.lost = False
 
+    def whole(self, pairs: int) -> int:
+        return pairs
+
     def from_first(self, make: Any) -> Any:
         if self.lost:
             raise TeamError("gone")
@@ -40,7 +55,12 @@ def test_alone_in_the_training_thread():
     subject: Any = Copied(background=False)
     probed: list[int] = []
     pace = Alone(
-        subject, Timetable(5, 0.01), Sampler(), Guard(TeamError), lambda step, stall: probed.append(step)
+        subject,
+        every(5),
+        rotation(),
+        Sampler(),
+        Guard(TeamError),
+        lambda step, stall, paths: probed.append(step),
     )
     assert not any(pace.advance(step, 1) for step in range(12))
     assert probed == [0, 5, 10]
@@ -51,11 +71,11 @@ def test_alone_beside_training_a_busy_sampler_leaves_probes_out():
     subject: Any = Copied(background=True)
     begun, go_on, sampler = threading.Event(), threading.Event(), Sampler()
 
-    def probe(step: int, stall: float) -> None:
+    def probe(step: int, stall: float, paths: Any) -> None:
         begun.set()
         assert go_on.wait(10)
 
-    pace = Alone(subject, Timetable(1, 0.01), sampler, Guard(TeamError), probe)
+    pace = Alone(subject, every(1), rotation(), sampler, Guard(TeamError), probe)
     assert not pace.advance(0, 0)
     assert begun.wait(10)
     assert [pace.advance(1, 1), pace.advance(2, 1)] == [True, True]
@@ -70,11 +90,11 @@ def test_a_failing_probe_pauses_and_a_good_one_ends_the_row():
     subject: Any = Copied(background=False)
     guard, fail = Guard(TeamError), True
 
-    def probe(step: int, stall: float) -> None:
+    def probe(step: int, stall: float, paths: Any) -> None:
         if fail:
             raise ValueError("not now")
 
-    pace = Alone(subject, Timetable(1, 0.01), Sampler(), guard, probe)
+    pace = Alone(subject, every(1), rotation(), Sampler(), guard, probe)
     pace.advance(1, 1)
     pace.advance(2, 1)  # pauses
     assert guard.failures == 1
@@ -87,7 +107,7 @@ def test_together_at_every_multiple_and_no_more_once_the_team_is_gone():
     team: Any = Ranks()
     probed: list[int] = []
     guard = Guard(TeamError)
-    pace = Together(team, Timetable(5, 0.01), guard, lambda step, stall: probed.append(step))
+    pace = Together(team, every(5), rotation(), guard, lambda step, stall, paths: probed.append(step))
     for step in range(3, 12):
         assert not pace.advance(step, 1)
     assert probed == [3, 5, 10]
@@ -103,11 +123,28 @@ def test_together_failing_probes_get_rare():
     guard = Guard(TeamError)
     tried: list[int] = []
 
-    def probe(step: int, stall: float) -> None:
+    def probe(step: int, stall: float, paths: Any) -> None:
         tried.append(step)
         raise ValueError("not now")
 
-    pace = Together(team, Timetable(1, 0.01), guard, probe)
+    pace = Together(team, every(1), rotation(), guard, probe)
     for step in range(20):
         pace.advance(step, 1)
     assert tried == [0, 2, 6, 14]
+
+
+def test_a_share_is_that_of_the_pairs_whose_turn_it_is_and_all_have_theirs():
+    subject: Any = Copied(background=False)
+    timetable = Timetable(None, Contract(1.0, 0.4, a_pair=0.01), pairs=8)
+    measured: list[list[int]] = []
+
+    def probe(step: int, stall: float, paths: Any) -> None:
+        measured.append(paths.tolist())
+        timetable.probed(step, len(paths), 0.01 * len(paths), 0.0)
+
+    pace = Alone(subject, timetable, rotation(), Sampler(), Guard(TeamError), probe)
+    for step in range(30):
+        pace.advance(step, 1)
+    flat = [pair for share in measured for pair in share]
+    assert len(measured) > 2
+    assert sorted(flat[:8]) == list(range(8))

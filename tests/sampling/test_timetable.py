@@ -1,104 +1,139 @@
+"""When a probe is due and of how many pairs, on a clock of our own."""
+
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 import pytest
 
+from foldmon.sampling.contract import Contract
 from foldmon.sampling.timetable import Timetable
 
 
+@dataclass
+class Run:
+    """A simulated training: steps and sizes of its probes, and the largest excess over the contract."""
+
+    steps: list[int]
+    pairs: list[int]
+    worst: float
+    cost: float
+    seconds: float
+
+
 def simulate(
-    timetable: Timetable, step: float, probe: float, until: float, seed: int = 0, spread: float = 0.0
-) -> list[float]:
-    """Train and probe one after the other on a clock of our own; the times at which probes began."""
-    draw = random.Random(seed)
-    timetable.start(0.0)
-    now, count, began = 0.0, 0, []
-    while now < until:
-        if timetable.due(count, now):
-            began.append(now)
-            cost = probe * draw.uniform(1 - spread, 1 + spread)
+    steps: int,
+    step: float,
+    fixed: float,
+    a_pair: float,
+    *,
+    budget: float = 0.01,
+    allowance: float = 1.0,
+    foretold: float | None = None,
+    spread: float = 0.0,
+) -> Run:
+    """Train and probe one after the other; a probe costs ``fixed + pairs * a_pair``, give or take."""
+    contract = Contract(budget, allowance, a_pair if foretold is None else foretold)
+    timetable = Timetable(None, contract, pairs=64)
+    draw, now, run = random.Random(0), 0.0, Run([], [], 0.0, 0.0, 0.0)
+    for count in range(steps + 1):
+        if count:
+            now += step
+            contract.start(now)
+        if pairs := timetable.share(count, now):
+            cost = (fixed + pairs * a_pair) * draw.uniform(1 - spread, 1 + spread)
             now += cost
-            timetable.book(cost, now)
-        now += step
-        count += 1
-    return began
-
-
-def test_the_first_probe_is_due_at_once():
-    assert Timetable(every=None, budget=0.01).due(0, 0.0)
-    assert Timetable(every=10, budget=0.01).due(0, 0.0)
-
-
-def test_a_fixed_interval_is_due_at_its_multiples_whatever_probes_cost():
-    timetable = Timetable(every=3, budget=0.01)
-    timetable.start(0.0)
-    timetable.book(1000.0, now=1000.0)
-    assert [step for step in range(10) if timetable.due(step, 1000.0)] == [0, 3, 6, 9]
-    assert timetable.interval() == 0
+            timetable.probed(count, pairs, cost, now)
+            run.steps.append(count)
+            run.pairs.append(pairs)
+            run.worst = max(run.worst, contract.cost / (allowance + budget * contract.elapsed(now)))
+    run.cost, run.seconds = contract.cost, now
+    return run
 
 
 @pytest.mark.parametrize("step", [0.001, 0.03, 1.0])
-@pytest.mark.parametrize("probe", [0.002, 0.1, 3.0])
-@pytest.mark.parametrize("budget", [0.01, 0.2])
-def test_the_share_stays_within_the_budget_and_uses_it(step, probe, budget):
-    timetable = Timetable(every=None, budget=budget)
-    until = 20 * (probe + step) / budget
-    began = simulate(timetable, step, probe, until)
-    share = timetable.overhead(until)
-    assert share <= budget * 1.001
-    assert share >= 0.6 * min(budget, probe / (probe + step)), "at most one probe a step"
-    assert len(began) >= 10
+@pytest.mark.parametrize("fixed", [0.0, 0.003, 0.03])
+@pytest.mark.parametrize("a_pair", [0.0002, 0.01, 0.1])
+def test_the_contract_holds_at_every_moment(step, fixed, a_pair):
+    run = simulate(2000, step, fixed, a_pair)
+    assert run.steps
+    assert run.worst <= 1.001
 
 
-def test_costs_that_vary_stay_near_the_budget():
-    timetable = Timetable(every=None, budget=0.05)
-    simulate(timetable, 0.01, 0.1, until=200, spread=0.9)
-    assert 0.04 < timetable.overhead(200) < 0.055
+def test_it_holds_within_a_tenth_where_costs_vary_and_were_foretold_wrongly():
+    assert simulate(2000, 0.01, 0.003, 0.002, foretold=0.0002, spread=0.5).worst <= 1.1
+    assert simulate(2000, 0.01, 0.003, 0.002, foretold=0.02, spread=0.5).worst <= 1.1
 
 
-def test_probes_that_become_slower_are_spaced_out():
-    timetable = Timetable(every=None, budget=0.01)
-    timetable.start(0.0)
-    for end in (10.0, 20.0, 30.0):
-        timetable.book(0.1, end)
-    assert timetable.interval() == pytest.approx(10)
-    for end in (40.0, 140.0, 240.0):
-        timetable.book(1.0, end)
-    assert timetable.interval() == pytest.approx(100)
+@pytest.mark.parametrize(("steps", "wanted"), [(300, 20), (1000, 40), (10_000, 100)])
+def test_a_run_of_any_length_shows_its_course(steps, wanted):
+    for step, fixed, a_pair in ((0.001, 0.003, 0.0002), (0.03, 0.003, 0.02), (0.3, 0.01, 0.03)):
+        run = simulate(steps, step, fixed, a_pair)
+        assert len(run.steps) >= wanted
+        # Not all at the beginning: each third of the steps on a logarithmic scale has its share.
+        assert sum(count > steps**0.67 for count in run.steps) >= wanted / 4
 
 
-def test_one_slow_probe_does_not_change_the_interval():
-    timetable = Timetable(every=None, budget=0.01)
-    for seconds in (0.1, 0.1, 5.0, 0.1):
-        timetable.book(seconds, 0.0)
-    assert timetable.interval() == pytest.approx(10)
+def test_where_all_pairs_are_affordable_all_are_measured():
+    run = simulate(20_000, 0.05, 0.003, 0.0002)
+    assert run.pairs[-20:] == [64] * 20
+
+
+def test_a_pair_that_costs_more_than_the_allowance_waits_for_the_budget():
+    run = simulate(2000, 1.0, 0.0, 4.0)
+    assert run.steps[0] > 200  # three seconds more than the allowance are three hundred of training
+    assert run.worst <= 1.001
+    assert len(run.steps) >= 4
+
+
+def test_without_an_allowance_the_share_alone_counts():
+    run = simulate(20_000, 0.01, 0.003, 0.002, allowance=1e-9)
+    assert 0.8 * 0.01 * run.seconds <= run.cost <= 0.01 * run.seconds
 
 
 def test_a_long_pause_gives_no_right_to_a_burst():
-    timetable = Timetable(every=None, budget=0.01)
-    timetable.start(0.0)
-    timetable.book(0.1, 0.1)
+    contract = Contract(0.01, 1.0, 0.01)
+    timetable = Timetable(None, contract, pairs=64)
+    contract.start(0.0)
+    assert timetable.share(100, 1.0)
+    timetable.probed(100, 10, 0.1, 1.1)
     hour = 3600.0
-    assert timetable.due(1, hour)
-    timetable.book(0.1, hour + 0.1)
-    assert not timetable.due(2, hour + 0.2)
-    assert not timetable.due(3, hour + 4.9)
-    assert timetable.due(4, hour + 5.2)
+    assert timetable.share(101, hour) == 64
+    timetable.probed(101, 64, 0.64, hour + 0.64)
+    assert [timetable.share(step, hour + step / 100) for step in (101, 102)] == [0, 64]
+    timetable.probed(102, 64, 0.64, hour + 2)
+    assert timetable.share(102, hour + 3) == 0
+
+
+def test_a_fixed_interval_is_due_once_a_multiple_was_passed_whatever_probes_cost():
+    timetable = Timetable(3, Contract(0.01, 1.0, 0.0), pairs=64)
+    assert [step for step in range(10) if timetable.share(step, 0.0)] == [0, 3, 6, 9]
+    timetable.probed(9, 64, 1000.0, 1000.0)
+    assert [step for step in (11, 13, 14, 20, 21, 22) if timetable.share(step, 1000.0)] == [13, 20, 21]
+    assert timetable.interval(22, 1000.0) == 0
+
+
+def test_a_run_that_is_resumed_waits_for_the_next_multiple():
+    timetable = Timetable(5, Contract(0.01, 1.0, 0.0), pairs=64)
+    assert [step for step in range(7, 16) if timetable.share(step, 0.0)] == [10, 15]
 
 
 def test_a_busy_sampler_is_asked_again_later():
-    timetable = Timetable(every=None, budget=0.01)
+    timetable = Timetable(None, Contract(0.01, 1.0, 0.01), pairs=64)
+    timetable.share(0, 0.5)
+    timetable.probed(0, 1, 0.01, 0.9)
     timetable.postpone(now=1.0)
-    assert not timetable.due(1, 1.005)
-    assert timetable.due(2, 1.011)
+    assert not timetable.share(1, 1.005)
+    assert timetable.share(2, 1.011)
 
 
-def test_only_the_first_start_counts():
-    timetable = Timetable(every=None, budget=0.01)
-    assert timetable.overhead(5.0) == 0
-    timetable.start(10.0)
-    timetable.start(15.0)
-    timetable.book(1.0, 15.0)
-    assert timetable.overhead(20.0) == pytest.approx(0.1)
-    assert timetable.overhead(10.0) == 0
+def test_ranks_learn_beforehand_when_the_next_probe_is_and_that_it_is_affordable():
+    contract = Contract(0.01, 1.0, 0.5)
+    timetable = Timetable(None, contract, pairs=64)
+    contract.start(0.0)
+    timetable.share(0, 0.0)
+    timetable.probed(0, 2, 0.9, 0.9)
+    steps, pairs = timetable.ahead(10, now=10.0)
+    assert pairs >= 1
+    assert contract.credit(10.0 + steps) >= contract.price(pairs)

@@ -79,6 +79,7 @@ class Prober:
         sorted: sites whose rows a sort of the model's moves; they are put back.
         coverage: Coverage of the whole model.
         rows_at_once: rows of one pass that keep the largest activation near the memory target.
+        seconds_a_row: wall time of a row in a pass of a few; of larger passes usually less.
         evaluations: model evaluations (rows) in this measurement.
         began: when it began, on the clock of ``time.perf_counter``.
         irregular: sites that some pass did not run as the others did, with what was otherwise: they are
@@ -129,6 +130,7 @@ class Prober:
         self.notes |= dict.fromkeys(self._found.notes)
         self._scouted_notes = dict(self.notes)
         self.axes, self.sorted = self._found.axes, self._found.sorted
+        self.seconds_a_row = self._found.seconds_a_row
         self._layers, self._every_site = layers, every_site
         self._choose_sites()
         target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)

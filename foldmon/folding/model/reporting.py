@@ -33,7 +33,7 @@ def report_of(
         decision: of the walked paths, None where the model predicts no classes.
         method: what the report calls it.
         exact: whether the distances are those of the continuous paths, certified.
-        paths: places of the walked pairs, ascending; None where all were walked.
+        paths: places of the walked pairs; None where all were walked.
         notes: what else to know of the numbers.
     """
     pairs, asked = prober.pairs, prober.asked
@@ -56,4 +56,5 @@ def report_of(
         classes=classes,
         class_names=pairs.class_names,
         notes=(*counts.notes, *prober.notes, *notes),
+        measured=None if paths is None or len(paths) == len(pairs) else paths,
     )

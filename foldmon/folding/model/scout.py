@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class Found:
         bytes_a_row: of the largest site.
         not_covered: what cannot be measured, with the reason.
         kinks: functions that bend or select outside activation layers, by place.
+        seconds_a_row: wall time of a row in a pass of a few.
         notes: what else to know.
         executed: every module that ran, by path.
     """
@@ -65,6 +67,7 @@ class Found:
     sizes: dict[str, int] = field(default_factory=dict)
     sorted: set[str] = field(default_factory=set)
     bytes_a_row: int = 1
+    seconds_a_row: float = 0.0
     not_covered: dict[str, str] = field(default_factory=dict)
     kinks: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -111,9 +114,12 @@ class Scout:
             stack.enter_context(self._taps)
             fewer, _ = self._pass(_FEWER)
             kinks = dict(sightings.kinks)
+            began = time.perf_counter()
             seen, output = self._pass(_POINTS)
+            seconds = time.perf_counter() - began
             not_covered = sightings.not_covered | hidden_activations(sightings, seen, self.like)
         found = Found(not_covered=not_covered, notes=list(self.paths.notes), executed=sightings.executed)
+        found.seconds_a_row = seconds / len(_POINTS)
         for site, own in seen.items():
             self._place(found, site, own, fewer.get(site))
         for place, (name, shape) in sightings.kinks.items():

@@ -34,6 +34,8 @@ class DecisionFolding(ByContent):
             of classes where that is less; -1 where the ends were not evaluated.
         probabilities: shape (P, 2, K), their probabilities, likewise NaN.
         of: number of classes, 0 where no end was evaluated.
+        means: composite estimates of the whole panel's mean changes and mean share elsewhere, where these
+            paths are a share of it; None where they are all.
     """
 
     changes: npt.NDArray[np.int64]
@@ -43,6 +45,7 @@ class DecisionFolding(ByContent):
     leading: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float64]
     of: int
+    means: tuple[float, float] | None = None
 
     @property
     def confidence(self) -> npt.NDArray[np.float64]:
@@ -52,12 +55,12 @@ class DecisionFolding(ByContent):
     @property
     def mean_changes(self) -> float:
         """Mean number of class changes a path."""
-        return float(self.changes.mean())
+        return float(self.changes.mean()) if self.means is None else self.means[0]
 
     @property
     def mean_elsewhere(self) -> float:
         """Mean share of a path in a class that is neither end's."""
-        return float(self.elsewhere.mean())
+        return float(self.elsewhere.mean()) if self.means is None else self.means[1]
 
 
 def decision_folding(

@@ -11,12 +11,17 @@ import numpy as np
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.decision import DecisionFolding
 from foldmon.folding.results.distances import Distances
+from foldmon.folding.results.estimate import PanelEstimate
 from foldmon.folding.results.statistics import Floats, Ints, bootstrap_interval, class_pair_means
 
 
 @dataclass(frozen=True, eq=False)
 class FoldingReport(Distances):
     """Folding of P paths in L activation layers, with all distances in numbers of units.
+
+    Of a monitor's probe the paths may be a share of its panel: arrays are then those of the measured pairs,
+    while ``phi``, its interval, ``folding``, the profile and decision folding's means are composite estimates
+    for the whole panel, and the other statistics are of the latest value of every pair.
 
     Attributes:
         layers: site names in order of execution, length L.
@@ -38,6 +43,8 @@ class FoldingReport(Distances):
         saturated: shape (L,), share of units whose symbol was the highest at every point; NaN likewise.
         coverage: what of the model was measured; it names the layers that met NaN or infinite values.
         notes: what else to know of the numbers, in words.
+        measured: shape (P,), places of these pairs in the monitor's panel; None where they are all of it.
+        estimate: for the whole panel; None where all of it was measured.
     """
 
     layers: tuple[str, ...]
@@ -55,6 +62,8 @@ class FoldingReport(Distances):
     class_names: tuple[str, ...] = ()
     step: int | None = None
     notes: tuple[str, ...] = ()
+    measured: Ints | None = None
+    estimate: PanelEstimate | None = None
 
     def __post_init__(self) -> None:
         blurred = self.nonfinite > 0
@@ -67,33 +76,44 @@ class FoldingReport(Distances):
     @property
     def phi(self) -> float:
         """Mean network folding over the paths."""
-        return float(self.chi_network.mean())
+        return float(self.chi_network.mean()) if self.estimate is None else float(self.estimate.profile[-1])
 
     @cached_property
     def phi_interval(self) -> tuple[float, float]:
-        """95% bootstrap interval of phi over the paths."""
-        return bootstrap_interval(self.chi_network)
+        """95% interval of phi: of the bootstrap over the paths, or of the composite estimate."""
+        return bootstrap_interval(self.chi_network) if self.estimate is None else self.estimate.phi_interval
+
+    @property
+    def chi_latest(self) -> Floats:
+        """Network folding of every pair of the panel, as last measured: ``chi_network`` where all were."""
+        return self.chi_network if self.estimate is None else self.estimate.latest
 
     @property
     def phi_median_nonzero(self) -> float:
         """Median network folding of the paths that fold; 0 where none does."""
-        nonzero = self.chi_network[self.chi_network > 0]
+        nonzero = self.chi_latest[self.chi_latest > 0]
         return float(np.median(nonzero)) if len(nonzero) else 0.0
 
     @property
     def nonzero_fraction(self) -> float:
         """Share of the paths that fold."""
-        return float((self.chi_network > 0).mean())
+        return float((self.chi_latest > 0).mean())
 
     @property
     def phi_max(self) -> float:
         """Largest network folding of a path."""
-        return float(self.chi_network.max())
+        return float(self.chi_latest.max())
 
     @property
     def profile(self) -> Floats:
         """Shape (L,), the depth profile: mean cumulative folding by layer."""
-        means: Floats = self.chi_cumulative.mean(0)
+        means: Floats = self.chi_cumulative.mean(0) if self.estimate is None else self.estimate.profile
+        return means
+
+    @property
+    def folding(self) -> Floats:
+        """Shape (L,), mean folding of each layer."""
+        means: Floats = self.chi.mean(0) if self.estimate is None else self.estimate.folding
         return means
 
     @property
@@ -101,13 +121,15 @@ class FoldingReport(Distances):
         """Shape (C, C), mean network folding by pair of classes, NaN where no path; None unlabelled."""
         if self.classes is None:
             return None
+        if self.estimate is not None:
+            return self.estimate.class_matrix
         return class_pair_means(self.chi_network, self.classes, len(self.class_names))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything a journal keeps, as plain JSON values (NaN stays a float).
 
-        Per layer the means over paths, for the network the distances of every path: phi, its interval
-        and the other statistics can be computed again from them.
+        The distances of every measured path in every layer are among it: all statistics can be computed
+        again from them, and the composite estimates from those of all probes.
         """
         matrix = self.class_matrix
         return {
@@ -121,7 +143,7 @@ class FoldingReport(Distances):
             "phi_max": self.phi_max,
             "layers": list(self.layers),
             "units": list(self.units),
-            "folding": self.chi.mean(0).tolist(),
+            "folding": self.folding.tolist(),
             "cumulative": self.profile.tolist(),
             "r1": self.r1.mean(0).tolist(),
             "r2": self.r2.mean(0).tolist(),
@@ -137,14 +159,24 @@ class FoldingReport(Distances):
             "evaluations": self.evaluations,
             "seconds": self.seconds,
             "notes": list(self.notes),
+            "pairs": len(self.r1) if self.estimate is None else self.estimate.pairs,
+            "measured": None if self.measured is None else self.measured.tolist(),
+            "path_r1": self.r1.tolist(),
+            "path_r2": self.r2.tolist(),
+            "path_r1_cumulative": self.r1_cumulative.tolist(),
         }
+
+    @property
+    def _counted(self) -> str:
+        own = f"{len(self.r1)} paths"
+        return own if self.estimate is None else f"{own} of a panel of {self.estimate.pairs}"
 
     def __str__(self) -> str:
         low, high = self.phi_interval
         kind = "exact" if self.exact else self.method
         where = "" if self.step is None else f" at step {self.step}"
         return (
-            f"phi {self.phi:.4f} [{low:.4f}, {high:.4f}]{where} over {len(self.r1)} paths and "
+            f"phi {self.phi:.4f} [{low:.4f}, {high:.4f}]{where} over {self._counted} and "
             f"{len(self.layers)} layers ({kind}, {self.evaluations:,} evaluations, {self.seconds:.2f} s)"
         )
 
@@ -155,6 +187,8 @@ def _decision_dict(decision: DecisionFolding | None) -> dict[str, Any] | None:
     return {
         "changes": decision.mean_changes,
         "elsewhere": decision.mean_elsewhere,
+        "path_changes": decision.changes.tolist(),
+        "path_elsewhere": _short(decision.elsewhere),
         "ends": decision.ends.tolist(),
         "entropy": _short(decision.entropy),
         "leading": decision.leading.tolist(),

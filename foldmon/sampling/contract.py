@@ -1,0 +1,82 @@
+"""The contract for the cost: at most a share of the training time, and an allowance in all."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+_REMEMBERED = 16  # probes by which the price of the next one is judged
+
+
+class Contract:
+    """Keeps account of what probes cost, and foretells what one will. It reads no clock: times are passed in.
+
+    A probe's price is that of a fixed part and of its pairs. Until two probes of different size are known, a
+    smaller one is taken to cost at least half of what a larger one did.
+
+    Args:
+        budget: share of the training time, between 0 and 1.
+        allowance: seconds in all beyond it.
+        a_pair: seconds that a pair seems to take, before any was measured.
+
+    Attributes:
+        cost: seconds that probes have cost so far.
+
+    Example:
+        >>> contract = Contract(budget=0.01, allowance=1.0, a_pair=0.02)
+        >>> contract.start(now=0.0)
+        >>> contract.book(pairs=10, seconds=0.3)
+        >>> round(contract.credit(now=50.0), 3), contract.affordable(0.6)
+        (1.2, 30)
+    """
+
+    def __init__(self, budget: float, allowance: float, a_pair: float) -> None:
+        self.budget, self.allowance = budget, allowance
+        self.cost = 0.0
+        self._start: float | None = None
+        self._known: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        self._fixed, self._a_pair = 0.0, a_pair
+
+    def start(self, now: float) -> None:
+        """Training begins (only the first call counts)."""
+        if self._start is None:
+            self._start = now
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the first step, 0 before it."""
+        return 0.0 if self._start is None else now - self._start
+
+    def overhead(self, now: float) -> float:
+        """Share of the time since the first step that probes cost, 0 before it."""
+        elapsed = self.elapsed(now)
+        return self.cost / elapsed if elapsed > 0 else 0.0
+
+    def credit(self, now: float) -> float:
+        """Seconds that probes may still cost; below 0 where one cost more than foretold."""
+        return self.allowance + self.budget * self.elapsed(now) - self.cost
+
+    def book(self, pairs: int, seconds: float) -> None:
+        """A probe of so many pairs has cost this much."""
+        self.cost += seconds
+        self._known.append((pairs, seconds))
+        counts, costs = np.array(self._known, dtype=np.float64).T
+        larger, smaller = np.nonzero(counts[:, None] > counts)
+        if len(larger):
+            # Medians: a probe beside a validation, say, takes many times as long as it should.
+            slopes = (costs[larger] - costs[smaller]) / (counts[larger] - counts[smaller])
+            self._a_pair = max(float(np.median(slopes)), float((costs / counts).min()) / 2)
+            self._fixed = max(float(np.median(costs - self._a_pair * counts)), 0.0)
+        else:
+            self._fixed = float(np.median(costs)) / 2
+            self._a_pair = self._fixed / pairs
+
+    def price(self, pairs: int) -> float:
+        """Seconds that a probe of so many pairs is expected to cost."""
+        return self._fixed + self._a_pair * pairs
+
+    def affordable(self, seconds: float) -> int:
+        """How many pairs these seconds pay for, 0 where not even one."""
+        if seconds < self.price(1):
+            return 0
+        return int((seconds - self._fixed) / max(self._a_pair, 1e-12) + 1e-9)
