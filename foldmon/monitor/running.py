@@ -275,10 +275,7 @@ class RunningMonitor(Monitor):
         return report
 
     def _taken_from_training(self, seconds: float, worked: float) -> float:
-        """What a probe costs: the time that it takes, but beside training on the CPU the time that it computes.
-
-        There it waits for its turn while training goes on.
-        """
+        """What a probe costs: all its time, but beside training on the CPU that in which it computes."""
         if not self._subject.background or not self._subject.on_cpu:
             return seconds
         return min(seconds, worked * torch.get_num_threads())
