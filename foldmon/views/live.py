@@ -6,9 +6,10 @@ import contextlib
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TextIO
 
-from foldmon.journal.finding import journal_of
+from foldmon.journal.finding import JOURNAL, SUBRUN, journal_of
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
 from foldmon.views.text import bounds, number, printable, share
@@ -51,11 +52,14 @@ def live(
 
 
 def _journal(path: str | os.PathLike[str]) -> str:
-    """The journal of a folder; the path as given where neither is there yet."""
+    """The journal of a folder; where it is to come, as far as the path's name tells, if it is not there yet."""
     try:
         return str(journal_of(path))
     except FileNotFoundError:
-        return os.path.join(path, "foldmon", "journal.jsonl") if os.path.isdir(path) else str(path)
+        given = Path(path)
+        if given.suffix and not given.is_dir():
+            return str(given)
+        return str(given / JOURNAL if given.name == SUBRUN else given / SUBRUN / JOURNAL)
 
 
 def _screen(run: Run, out: TextIO, interval: float) -> None:

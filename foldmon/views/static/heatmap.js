@@ -72,11 +72,13 @@ export class HeatMap {
     const steps = run.steps;
     const end = steps[run.count - 1];
     const spacing = run.count > 1 ? (end - steps[0]) / (run.count - 1) : Infinity;
+    // The latest probe holds from the last step on, where the picture ends: it gets three pixels.
+    const latest = at.steps.high === end ? width - 3 * scale : Infinity;
     let row = 0;
     for (let px = 0; px < width; px++) {
       const step = at.steps.at(at.box.x0 + (px + 0.5) / scale);
       if (step < steps[0] || step > end + spacing) continue;
-      while (row + 1 < run.count && steps[row + 1] <= step) row++;
+      while (row + 1 < run.count && (steps[row + 1] <= step || px >= latest)) row++;
       const begin = row * layers;
       for (let layer = 0; layer < layers; layer++) {
         const share = values[begin + layer] / top;
