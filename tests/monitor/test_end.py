@@ -62,8 +62,8 @@ def test_it_can_be_left_out(mlp, held_out, tmp_path):
 
 def test_where_an_exception_leaves_the_block_nothing_more_is_measured(mlp, held_out, tmp_path):
     monitor = foldmon.watch(mlp, held_out, every=1000, exporters=[], log_dir=tmp_path)
+    train(mlp)
     with pytest.raises(KeyboardInterrupt), monitor:
-        train(mlp)
         raise KeyboardInterrupt
     assert [record["step"] for record in probes(monitor)] == [0]
 
