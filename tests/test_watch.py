@@ -35,7 +35,8 @@ def test_one_line_measures_while_training(mlp, held_out):
     assert monitor.steps == 50
     assert steps[0] == 0
     # A busy sampler skips, and says so: nothing disappears without being counted.
-    assert len(steps) + monitor.skipped == 6
+    assert steps[-1] == 50, "a last probe that was skipped is made up for at the end"
+    assert len(steps) + monitor.skipped in (6, 7)
     assert monitor.report.layers == ("1", "3", "5")
     assert monitor.report.chi.shape == (64, 3)
 

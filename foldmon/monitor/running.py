@@ -206,6 +206,7 @@ class RunningMonitor(Monitor):
             self.report = None
             self.history.clear()
         self._step, self.skipped = step, skipped
+        self._timetable.resume(step)
         self._alarm.load_state_dict(state["alarm"])
         if fingerprint == self._subject.pairs.fingerprint():
             self._rotation.load_state_dict(state["rotation"])
@@ -246,7 +247,8 @@ class RunningMonitor(Monitor):
         subject, price = self._subject, self._contract.price(self._timetable.pairs)
         known = self._probed == self._step and self.report is not None and self.report.measured is None
         # Ranks that end at different times would wait for each other.
-        if not self._step or known or price > most or subject.gone or subject.team is not None:
+        failing = self._guard.failures > 0
+        if not self._step or known or failing or price > most or subject.gone or subject.team is not None:
             return
         if price > _LONG:
             logger.warning(

@@ -53,6 +53,11 @@ class Timetable:
             return 0
         return min(self.pairs, self.contract.affordable(self._spend(step, now)))
 
+    def resume(self, step: int) -> None:
+        """A saved run goes on at this step: its curve begins anew, dense at first."""
+        self._seen = self._begin = step
+        self._last = None
+
     def probed(self, step: int, pairs: int, seconds: float, now: float) -> None:
         """A probe ended and cost this much."""
         self.contract.book(pairs, seconds)

@@ -93,10 +93,10 @@ def test_forks_while_the_sampler_runs():
 
 def test_a_resumed_run_continues_its_steps():
     run("first_half")
-    assert probed() == [0, 5, 10, 15, 20, 25, 30]
+    assert probed() == [0, 5, 10, 15, 20, 25, 30, 32], "the end is measured too"
     run("second_half")
-    assert probed() == [0, 5, 10, 15, 20, 25, 30, 25, 30, 35, 40]
-    assert shown() == [0, 5, 10, 15, 20, 25, 30, 35, 40], "repeated steps replace the lost ones"
+    assert probed() == [0, 5, 10, 15, 20, 25, 30, 32, 25, 30, 35, 40, 42]
+    assert shown() == [0, 5, 10, 15, 20, 25, 30, 35, 40, 42], "repeated steps replace the lost ones"
     seqs = [record["seq"] for record in read_journal(JOURNAL)]
     assert seqs == list(range(len(seqs)))
     replay(JOURNAL, foldmon.TensorBoardExporter("again"))

@@ -1,0 +1,153 @@
+"""What is said of a course: from its runs, their journals and the whole panel measured beside."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.live.courses import Course
+from tests.benchmarks.live.running import Run, pairs_of
+from tests.benchmarks.panel import probes
+
+Floats = np.ndarray
+Whole = dict[int, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A watched run, its measurements in training, and its options."""
+
+    run: Run
+    records: list[dict[str, Any]]
+    config: dict[str, Any]
+
+    @property
+    def cost(self) -> float:
+        """Seconds that probes cost in training, as the journal says."""
+        costs = [record["monitor"] for record in self.records]
+        return float(sum(c["probe_seconds"] + c["stall_seconds"] for c in costs))
+
+    def contract(self, seconds: float) -> float:
+        """Seconds that probes may cost in so long a training."""
+        return float(self.config["budget"] * seconds + self.config.get("allowance", 1.0))
+
+    @property
+    def curve(self) -> dict[int, tuple[float, float, float]]:
+        """phi and its interval by step."""
+        return {record["step"]: (record["phi"], *record["phi_interval"]) for record in self.records}
+
+
+def thinned(steps: Sequence[int], most: int) -> list[int]:
+    """So many of the steps at most, evenly by their place, the first and the last among them."""
+    if len(steps) <= most:
+        return list(steps)
+    return [steps[place] for place in np.linspace(0, len(steps) - 1, most).round().astype(int)]
+
+
+def points_judged(course: Course, watched: Watched) -> list[int]:
+    """Steps of the curve at which the whole panel is measured."""
+    return thinned(sorted(watched.curve), course.judged)
+
+
+def course_judged(course: Course, steps: int) -> list[int]:
+    """Steps at which it is measured wherever the curve has points: dense early, as training moves."""
+    return sorted({*thinned(list(probes(steps)), course.judged // 2), steps})
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The published curve beside that of the whole panel.
+
+    Attributes:
+        steps: at which the whole panel was measured; phi of it is ``whole``.
+        at_points: which of them are points of the curve.
+        published, lower, upper: at every step of ``steps``, held since the last point.
+        rival: the whole panel at rarer probes, held in between, at the same cost.
+        rival_probes: how many.
+    """
+
+    steps: Floats
+    whole: Floats
+    at_points: Floats
+    published: Floats
+    lower: Floats
+    upper: Floats
+    rival: Floats
+    rival_probes: int
+
+    def error(self, curve: Floats, where: Floats | slice = slice(None)) -> float:
+        """Root mean square distance from the whole panel's curve, over its range."""
+        difference = (curve - self.whole)[where] / np.ptp(self.whole)
+        return float(np.sqrt(np.mean(difference**2))) if len(difference) else math.nan
+
+    @property
+    def covered(self) -> float:
+        """Share of the points whose interval holds the whole panel's phi, but for rounding."""
+        inside = (self.lower - 1e-9 <= self.whole) & (self.whole <= self.upper + 1e-9)
+        return float(inside[self.at_points].mean())
+
+
+def curves(course: Course, watched: Watched, whole: Whole) -> Curves:
+    """Line up what was published and what the whole panel says."""
+    curve = watched.curve
+    last = max(max(whole), 1)
+    at_points = points_judged(course, watched)
+    steps = np.array(sorted({*at_points, *course_judged(course, last)}))
+    truth = np.array([whole[step]["phi"] for step in steps])
+    own = np.array(sorted(curve))
+    held = np.array([curve[step] for step in own])[np.searchsorted(own, steps, side="right") - 1]
+    offline = statistics.median(found["seconds"] for found in whole.values())
+    count = max(1, int(watched.cost / (watched.run.whole_seconds or offline)))
+    # As its timetable goes, evenly in time; or as densely at the start as the judged steps.
+    places = [np.searchsorted(steps, last * np.arange(count) / count), np.arange(count) * len(steps) // count]
+    rivals = [_held(truth, np.unique(place)) for place in places]
+    rival = min(rivals, key=lambda rival: float(np.mean((rival - truth) ** 2)))
+    return Curves(steps, truth, np.isin(steps, at_points), *held.T, rival, count)
+
+
+def _held(values: Floats, places: Floats) -> Floats:
+    return values[places[np.searchsorted(places, np.arange(len(values)), side="right") - 1]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the line costs; wall time, but where CPU time is said.
+
+    Attributes:
+        contract: seconds that probes may cost.
+        shares: cost that the journal says over the contract, of every watched run.
+        outside: time of a run with the line less without it, over the contract, of every pair.
+        beside: CPU time of the threads beside training, likewise.
+        stall: standstill at a probe over a step, medians.
+    """
+
+    contract: float
+    shares: list[float]
+    outside: list[float]
+    beside: list[float]
+    stall: float
+
+
+def cost(watched: Sequence[Watched], plain: Sequence[Run]) -> Cost:
+    """Put watched and plain runs side by side, pair by pair."""
+    both = list(zip(watched, plain, strict=True))
+    contracts = [w.contract(run.seconds) for w, run in both]
+    stalls = [r["monitor"]["stall_seconds"] for w in watched for r in w.records if r["step"] > 0]
+    step = statistics.median(run.step_seconds for run in plain)
+    return Cost(
+        statistics.median(contracts),
+        [w.cost / w.contract(w.run.seconds) for w in watched],
+        [(w.run.seconds - p.seconds) / c for (w, p), c in zip(both, contracts, strict=True)],
+        [(w.run.beside_seconds - p.beside_seconds) / c for (w, p), c in zip(both, contracts, strict=True)],
+        statistics.median(stalls) / step if stalls else math.nan,
+    )
+
+
+def pairs_a_point(watched: Watched) -> float:
+    """Median number of pairs that a probe measured."""
+    return statistics.median(map(pairs_of, watched.records))
