@@ -82,7 +82,7 @@ def probe_line(record: ProbeRecord) -> str:
     text = f"step {record['step']}: phi {record['phi']:.4f} [{low:.4f}, {high:.4f}]"
     if (decision := record["decision"]) is not None:
         text += f", {decision['changes']:.1f} class changes a path"
-    if (measured := record.get("measured")) is not None:
-        text += f" ({len(measured)} of {record['pairs']} pairs)"
+    if isinstance(measured := record.get("measured"), list):
+        text += f" ({len(measured)} of {record.get('pairs', '?')} pairs)"
     # At the very start no training time has passed that a cost could be a share of.
     return text + (f", cost {record['monitor']['overhead']:.1%}" if record["step"] else "")

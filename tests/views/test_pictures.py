@@ -91,3 +91,5 @@ def test_a_notebook_shows_few_layers_and_escapes_what_it_shows():
     page = history_html(records)
     assert page.count("<tr>") == 12
     assert "&lt;b&gt;up" in page
+    records[-1] |= {"pairs": "<b>", "measured": [1]}
+    assert "<b>" not in history_html(records).replace("<b>0", "")

@@ -29,7 +29,8 @@ def _at(*path: str | int) -> Callable[[Record], Any]:
 def _pairs(record: Record) -> Any:
     """Number of pairs of the panel; an older journal tells by those measured, which were all."""
     paths = record.get("network_r1")
-    return record.get("pairs", None if paths is None else len(paths))
+    pairs = record.get("pairs", None if paths is None else len(paths))
+    return pairs if isinstance(pairs, int) else None
 
 
 def _measured(record: Record) -> Any:
