@@ -40,6 +40,7 @@ class Config:
     budget: float = 0.01
     pairs: int = 64
     points: int = 33
+    samples: int = 512
     method: Literal["auto", "sampled", "exact"] = "auto"
     layers: str | Sequence[str] | None = None
     at: str | None = None
@@ -55,6 +56,7 @@ class Config:
         _check(_number(self.budget) and 0 < self.budget <= 1, "budget", self, "a share in (0, 1]")
         _check(_whole(self.pairs, 2), "pairs", self, "at least 2")
         _check(_whole(self.points, 2), "points", self, "at least 2 (both ends)")
+        _check(_whole(self.samples, 0), "samples", self, "a number of inputs, 0 for none")
         _check(self.method in _METHODS, "method", self, f"one of {', '.join(_METHODS)}")
         _check(_words(self.layers), "layers", self, "a name, a list of names, or None")
         _check(self.at is None or isinstance(self.at, str), "at", self, "the path of a module, or None")

@@ -11,6 +11,7 @@ import numpy as np
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.decision import DecisionFolding
 from foldmon.folding.results.distances import Distances
+from foldmon.folding.results.score import HeldOutScore
 from foldmon.folding.results.statistics import Floats, Ints, bootstrap_interval, class_pair_means
 
 
@@ -38,6 +39,7 @@ class FoldingReport(Distances):
         saturated: shape (L,), share of units whose symbol was the highest at every point; NaN likewise.
         coverage: what of the model was measured; it names the layers that met NaN or infinite values.
         notes: what else to know of the numbers, in words.
+        held_out: HeldOutScore of a monitor's probe, None where it predicted no held-out inputs.
     """
 
     layers: tuple[str, ...]
@@ -55,6 +57,7 @@ class FoldingReport(Distances):
     class_names: tuple[str, ...] = ()
     step: int | None = None
     notes: tuple[str, ...] = ()
+    held_out: HeldOutScore | None = None
 
     def __post_init__(self) -> None:
         blurred = self.nonfinite > 0
@@ -137,6 +140,7 @@ class FoldingReport(Distances):
             "evaluations": self.evaluations,
             "seconds": self.seconds,
             "notes": list(self.notes),
+            "held_out": None if self.held_out is None else self.held_out.to_dict(),
         }
 
     def __str__(self) -> str:
