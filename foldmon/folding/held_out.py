@@ -120,8 +120,8 @@ def predict(prober: Prober, held_out: HeldOut, labels: Ints | None, rows: Ints) 
     Args:
         prober: outside of a measurement. No hook is on the model, and nothing is interpolated.
         held_out: N inputs.
-        labels: shape (N,), their classes, or None. If any is above the number of the model's outputs they
-            are none of its classes, and not used.
+        labels: shape (N,), their classes, or None. Where one of them is no place among the model's outputs
+            they stand for something else, and none is used.
         rows: shape (R,), which inputs.
 
     Returns:
