@@ -65,6 +65,7 @@ def watch(
     layers: str | Sequence[str] | None = None,
     at: str | None = None,
     forward: Forward | None = None,
+    samples: int = 512,
     exporters: Sequence[ExporterLike] | ExporterLike | None = None,
     on_warning: OnWarning | None = None,
     background: bool = True,
@@ -97,6 +98,9 @@ def watch(
         at: path of the module whose output is interpolated instead of the inputs; None finds it for token
             models.
         forward: ``forward(model, inputs)``, for models that are called in a way of their own.
+        samples: held-out inputs whose predictions are followed beside the pairs, with their mean loss and
+            accuracy where the data hold classes; fewer where they would take more than 256 MiB or are dear
+            to read, none for 0.
         exporters: exporters, the words "tensorboard", "mlflow", "wandb", "console", or functions
             ``f(values, step)`` that are called with each probe's numbers by name, in a thread of their own;
             None means TensorBoard, a console line now and then, and MLflow where a run is active. A journal
