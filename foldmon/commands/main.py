@@ -168,7 +168,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _add_live(parser: argparse.ArgumentParser) -> None:
     _add_journals(parser, None)
-    parser.add_argument("--interval", type=float, default=1.0, help="seconds between looks (%(default)s)")
+    parser.add_argument("--interval", type=float, default=0.25, help="seconds between looks (%(default)s)")
     parser.set_defaults(run=_live)
 
 

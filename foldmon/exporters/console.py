@@ -12,7 +12,7 @@ _MISSED_SHOWN = 3
 
 
 class ConsoleExporter:
-    """Prints what is covered, then probes: the first, one every ``seconds`` at most, and those that warn.
+    """Prints what is covered, then probes: the first, the last, those that warn, else one in ``seconds``.
 
     Args:
         seconds: least time between two lines, in seconds of training.
@@ -33,22 +33,29 @@ class ConsoleExporter:
         self.seconds = seconds
         self._file = file
         self._last_ms: int | None = None
+        self._unsaid: ProbeRecord | None = None
 
     def write(self, records: Sequence[Record]) -> None:
         """Print what is due; of many probes at once the latest only."""
         for record in records:
             if is_start(record):
                 self._print(coverage_line(record))
+            if record["kind"] == "end" and self._unsaid is not None:
+                self._say(self._unsaid)
             if not is_probe(record):
                 continue
+            self._unsaid = record
             due = self._last_ms is None or record["time_ms"] - self._last_ms >= self.seconds * 1000
             # What a warning says is in the log; here stands the probe that it came with.
             if due or record["warning"]["event"] is not None:
-                self._last_ms = record["time_ms"]
-                self._print(probe_line(record))
+                self._say(record)
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _say(self, record: ProbeRecord) -> None:
+        self._last_ms, self._unsaid = record["time_ms"], None
+        self._print(probe_line(record))
 
     def _print(self, text: str) -> None:
         print(f"foldmon: {text}", file=self._file or sys.stderr, flush=True)
@@ -75,5 +82,7 @@ def probe_line(record: ProbeRecord) -> str:
     text = f"step {record['step']}: phi {record['phi']:.4f} [{low:.4f}, {high:.4f}]"
     if (decision := record["decision"]) is not None:
         text += f", {decision['changes']:.1f} class changes a path"
+    if (measured := record.get("measured")) is not None:
+        text += f" ({len(measured)} of {record['pairs']} pairs)"
     # At the very start no training time has passed that a cost could be a share of.
     return text + (f", cost {record['monitor']['overhead']:.1%}" if record["step"] else "")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from foldmon.exporters.scale import reach
+from foldmon.journal.resuming import take_back
 from foldmon.journal.schema import ProbeRecord
 
 CLASS_PAIRS, DEPTH_BY_TIME = "folding/class_pairs", "folding/depth_by_time"
@@ -22,11 +25,12 @@ _ANCHORS = np.array(
 )  # fmt: skip
 
 
-def heat_map_png(values: ArrayLike) -> bytes:
+def heat_map_png(values: ArrayLike, top: float = 0.0) -> bytes:
     """A matrix as a PNG, its first row on top; 0 is dark, the largest value light, NaN grey.
 
     Args:
         values: shape (rows, columns), not negative, neither side 0.
+        top: from which value on cells are light; 0 takes the largest.
 
     Raises:
         ValueError: another shape.
@@ -39,7 +43,7 @@ def heat_map_png(values: ArrayLike) -> bytes:
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise ValueError(f"a heat map needs rows and columns, got shape {matrix.shape}")
     rows, columns = matrix.shape
-    image = Image.fromarray(_colours(matrix))
+    image = Image.fromarray(_colours(matrix, top))
     # Whole factors: every cell gets the same number of pixels.
     size = (columns * max(1, -(-_SIDE // columns)), rows * max(1, -(-_SIDE // rows)))
     buffer = io.BytesIO()
@@ -47,17 +51,19 @@ def heat_map_png(values: ArrayLike) -> bytes:
     return buffer.getvalue()
 
 
-def depth_by_time_png(profiles: Sequence[ArrayLike]) -> bytes:
-    """Depth profiles as a PNG: a column each, oldest left, the deepest layer on top.
+def depth_by_time_png(steps: Sequence[int], profiles: Sequence[ArrayLike]) -> bytes:
+    """Depth profiles over the steps as a PNG: first step left, the deepest layer on top.
 
     Args:
+        steps: of the probes, in order. A profile holds until the next one's.
         profiles: cumulative folding by layer, one sequence a probe; shorter ones are filled up with NaN.
     """
-    columns = [np.asarray(profile, dtype=float) for profile in profiles]
-    matrix = np.full((max(map(len, columns)), len(columns)), np.nan)
-    for column, profile in enumerate(columns):
-        matrix[: len(profile), column] = profile
-    return heat_map_png(matrix[::-1])
+    matrix = np.full((len(profiles), max(map(np.size, profiles))), np.nan)
+    for row, profile in enumerate(profiles):
+        matrix[row, : np.size(profile)] = profile
+    shown = np.linspace(steps[0], steps[-1], min(_COLUMNS, steps[-1] - steps[0] + 1))
+    held = np.searchsorted(steps, shown, side="right") - 1
+    return heat_map_png(matrix[held].T[::-1], reach(steps, matrix))
 
 
 class Pictures:
@@ -69,20 +75,20 @@ class Pictures:
 
     Example:
         >>> pictures = Pictures()
-        >>> record = {"seq": 4, "cumulative": [0.1, 0.2], "class_matrix": None}
+        >>> record = {"seq": 4, "step": 30, "cumulative": [0.1, 0.2], "class_matrix": None}
         >>> list(pictures.of(record)), list(pictures.of(record | {"seq": 5}))
         (['folding/depth_by_time'], [])
     """
 
     def __init__(self) -> None:
-        self._profiles: dict[int, NDArray[np.float32]] = {}
+        self._profiles: dict[int, tuple[int, NDArray[np.float32]]] = {}
         self._apart = 1
 
     def of(self, record: ProbeRecord) -> dict[str, bytes]:
         """The pictures of this probe as PNGs, by tag; none where it is not due."""
         number = record["seq"]
         if number % self._apart == 0:
-            self._profiles[number] = np.asarray(record["cumulative"], dtype=np.float32)
+            self._profiles[number] = record["step"], np.asarray(record["cumulative"], dtype=np.float32)
         if len(self._profiles) > _COLUMNS:
             self._apart *= 2
             self._profiles = {n: p for n, p in self._profiles.items() if n % self._apart == 0}
@@ -91,16 +97,22 @@ class Pictures:
         pictures = {}
         if (matrix := record.get("class_matrix")) and np.ndim(matrix) == 2:
             pictures[CLASS_PAIRS] = heat_map_png(matrix)
-        # A batch that is repeated has been seen whole: nothing later than the record itself.
-        seen = [self._profiles[n] for n in sorted(self._profiles) if n <= number]
-        if any(profile.size for profile in seen):
-            pictures[DEPTH_BY_TIME] = depth_by_time_png(seen)
+        steps, profiles = self._until(number)
+        if any(profile.size for profile in profiles):
+            pictures[DEPTH_BY_TIME] = depth_by_time_png(steps, profiles)
         return pictures
 
+    def _until(self, number: int) -> tuple[list[int], list[NDArray[np.float32]]]:
+        """Steps and profiles up to this record: a batch that is repeated has been seen whole."""
+        seen: list[tuple[int, NDArray[np.float32]]] = []
+        for n in sorted(n for n in self._profiles if n <= number):
+            take_back(seen, self._profiles[n][0], itemgetter(0))
+            seen.append(self._profiles[n])
+        return [step for step, _ in seen], [profile for _, profile in seen]
 
-def _colours(matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
-    finite = matrix[np.isfinite(matrix)]
-    top = finite.max() if finite.size and finite.max() > 0 else 1.0
+
+def _colours(matrix: NDArray[np.float64], top: float) -> NDArray[np.uint8]:
+    top = top or float(np.max(matrix, initial=0.0, where=np.isfinite(matrix))) or 1.0
     shares = np.clip(np.nan_to_num(matrix / top, nan=0.0), 0.0, 1.0)
     stops = np.linspace(0.0, 1.0, len(_ANCHORS))
     channels = [np.interp(shares, stops, _ANCHORS[:, channel]) for channel in range(3)]

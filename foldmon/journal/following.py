@@ -131,14 +131,16 @@ def read_at(path: str | os.PathLike[str], offset: int) -> dict[str, Any] | None:
         return parsed(file.readline())[0]
 
 
-def read_journal(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def read_journal(
+    path: str | os.PathLike[str], *, leave_out: re.Pattern[bytes] | None = None
+) -> list[dict[str, Any]]:
     """All records of a journal, in order, as a :class:`Tail` reads them; empty where there is no file yet.
 
     Raises:
         OSError: the file cannot be read.
     """
     try:
-        return [line.record for line in Tail(path).read()]
+        return [line.record for line in Tail(path, leave_out=leave_out).read()]
     except FileNotFoundError:
         return []
 

@@ -123,13 +123,15 @@ class RunningMonitor(Monitor):
 
     def plot(self) -> Figure:
         from foldmon.views.plots import plot_history
+        from foldmon.views.run.undrawn import UNDRAWN
 
-        return plot_history(read_journal(self.journal_path))
+        return plot_history(read_journal(self.journal_path, leave_out=UNDRAWN))
 
     def _repr_html_(self) -> str:
         from foldmon.views.notebook import history_html
+        from foldmon.views.run.undrawn import UNDRAWN
 
-        return history_html(read_journal(self.journal_path))
+        return history_html(read_journal(self.journal_path, leave_out=UNDRAWN))
 
     def summary(self) -> str:
         return summary_table(

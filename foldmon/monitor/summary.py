@@ -56,6 +56,11 @@ def _headline(report: FoldingReport) -> str:
         f"{report}\n{report.nonzero_fraction:.0%} of the paths fold, "
         f"median of those {report.phi_median_nonzero:.4f}, largest {report.phi_max:.4f}"
     )
+    if report.estimate is not None:
+        text += (
+            f"\nestimates for all {report.estimate.pairs} pairs, which take turns; "
+            f"dead units are of the {len(report.r1)} of this turn"
+        )
     if report.decision is not None:
         text += (
             f"\ndecision: {report.decision.mean_changes:.2f} class changes a path, "

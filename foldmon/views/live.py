@@ -6,18 +6,19 @@ import contextlib
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TextIO
 
-from foldmon.journal.finding import journal_of
+from foldmon.journal.finding import JOURNAL, SUBRUN, journal_of
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
-from foldmon.views.text import bounds, number, printable
+from foldmon.views.text import bounds, number, printable, share
 
 
 def live(
     path: str | os.PathLike[str],
     *,
-    interval: float = 1.0,
+    interval: float = 0.25,
     stream: TextIO | None = None,
 ) -> None:
     """Show a run until its journal ends, or until Ctrl-C.
@@ -51,11 +52,14 @@ def live(
 
 
 def _journal(path: str | os.PathLike[str]) -> str:
-    """The journal of a folder; the path as given where neither is there yet."""
+    """The journal of a folder; where it is to come, as far as the path's name tells, if it is not there yet."""
     try:
         return str(journal_of(path))
     except FileNotFoundError:
-        return os.path.join(path, "foldmon", "journal.jsonl") if os.path.isdir(path) else str(path)
+        given = Path(path)
+        if given.suffix and not given.is_dir():
+            return str(given)
+        return str(given / JOURNAL if given.name == SUBRUN else given / SUBRUN / JOURNAL)
 
 
 def _screen(run: Run, out: TextIO, interval: float) -> None:
@@ -69,9 +73,13 @@ def _screen(run: Run, out: TextIO, interval: float) -> None:
     console = Console(file=out, force_terminal=True)
     try:
         with Live(console=console, screen=True, auto_refresh=False) as shown:
+            drawn = None
             while True:
                 run.refresh()
-                shown.update(picture(run, console.width, console.height - 1), refresh=True)
+                state = (run.rows.version, run.rows.total, run.end, run.problems(), console.size)
+                if state != drawn:
+                    drawn = state
+                    shown.update(picture(run, console.width, console.height - 1), refresh=True)
                 if run.end is not None:
                     break
                 time.sleep(interval)
@@ -105,6 +113,8 @@ def line_of(row: Row) -> str:
     text = f"step {row.step:>9,}  phi {number(values['phi'])}{bounds(values['lower'], values['upper'])}"
     if values["changes"] is not None:
         text += f"  decision {values['changes']:.2f}"
+    if of := share(values["measured"], values["pairs"]):
+        text += f"  ({of})"
     if row.event is not None:
         text += f"  WARNING {row.event['severity']}: {'; '.join(row.event['reasons'])}"
     return printable(text)

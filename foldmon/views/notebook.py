@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
+from foldmon.exporters.scale import reach
 from foldmon.journal.schema import Record
 from foldmon.views.plots import rows_of
 from foldmon.views.run.changed import most_changed
 from foldmon.views.run.rows import Row
-from foldmon.views.text import bounds, number
+from foldmon.views.text import bounds, number, share
 
 _WIDTH, _HEIGHT = 360, 72
 _COLOUR, _WARN = "#0077bb", "#c2570c"
@@ -34,6 +35,7 @@ def history_html(records: Iterable[Record], *, limit: int = 12) -> str:
     last = rows[-1]
     phi, low, high = (last.values[name] for name in ("phi", "lower", "upper"))
     kind = "exact" if last.values["exact"] else "sampled"
+    of = share(last.values["measured"], last.values["pairs"])
     warnings = "".join(
         f'<div style="color:{_WARN}">▲ step {row.event["step"]:,}: '
         f"{html.escape('; '.join(row.event['reasons']))}</div>"
@@ -42,7 +44,7 @@ def history_html(records: Iterable[Record], *, limit: int = 12) -> str:
     )
     return (
         '<div style="font-variant-numeric:tabular-nums;line-height:1.4">'
-        f"<div>φ <b>{number(phi)}</b>{bounds(low, high)} at step {last.step:,}, {kind}, "
+        f"<div>φ <b>{number(phi)}</b>{bounds(low, high)} at step {last.step:,}, {kind}, {of and of + ', '}"
         f"{len(last.layers)} layers</div>"
         f"{_chart(rows)}{warnings}{_layers(rows, limit)}</div>"
     )
@@ -54,12 +56,14 @@ def _chart(rows: list[Row]) -> str:
     if len(known) < 2:
         return ""
     begin, end = known[0].step, known[-1].step
-    top = max(float(row.values["upper"] or row.values["phi"]) for row in known) or 1.0
+    top = reach(
+        [row.step for row in known], [float(row.values["upper"] or row.values["phi"]) for row in known]
+    )
 
     def points(name: str, among: list[Row]) -> str:
         return " ".join(
             f"{(row.step - begin) / (end - begin) * _WIDTH:.1f},"
-            f"{_HEIGHT - float(row.values[name]) / top * _HEIGHT:.1f}"
+            f"{_HEIGHT - float(row.values[name]) / (top or 1.0) * _HEIGHT:.1f}"
             for row in among
         )
 
@@ -67,7 +71,7 @@ def _chart(rows: list[Row]) -> str:
     area = f"{points('upper', band)} {points('lower', band[::-1])}"
     return (
         f'<svg width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'style="overflow:visible;margin:6px 0" aria-label="phi over steps {begin:,} to {end:,}">'
+        f'style="overflow:hidden;margin:6px 0" aria-label="phi over steps {begin:,} to {end:,}">'
         f'<polygon points="{area}" fill="{_COLOUR}" fill-opacity="0.18"/>'
         f'<polyline points="{points("phi", known)}" fill="none" stroke="{_COLOUR}" stroke-width="1.5"/></svg>'
     )

@@ -18,6 +18,7 @@ from foldmon.journal.schema import Record
 from foldmon.views.run.details import details
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import COLUMNS, readable
+from foldmon.views.run.undrawn import UNTABLED
 from foldmon.views.run.words import in_words
 
 _STATIC = Path(__file__).parent / "static"
@@ -84,7 +85,7 @@ def write_report(
 
 
 def _probes(path: Path) -> list[Record]:
-    probes = probes_of(line.record for line in Tail(path).read())
+    probes = probes_of(line.record for line in Tail(path, leave_out=UNTABLED).read())
     return [probe for probe in probes if readable(probe) is not None]
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foldmon.exporters.scale import reach
 from foldmon.journal.resuming import probes_of
 from foldmon.journal.schema import Record
-from foldmon.views.run.best import best_probe
+from foldmon.views.run.best import best_of
 from foldmon.views.run.rows import Row, readable
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def plot_history(records: Iterable[Record], *, title: str | None = None) -> Figu
     axes = figure.subplots(2, 2, width_ratios=(2, 1))
     _phi(axes[0, 0], rows, _ACCENT)
     _decision(axes[0, 1], rows)
+    _say_what_is_cut_off(axes[0, 0], rows, "phi")
+    _say_what_is_cut_off(axes[0, 1], rows, "changes")
     _heat_map(figure, axes[1, 0], rows)
     _profile(axes[1, 1], rows)
     if title is not None:
@@ -111,13 +114,13 @@ def _phi(axes: Axes, rows: list[Row], colour: str, label: str | None = None) -> 
     steps = [row.step for row in rows]
     axes.fill_between(steps, _numbers(rows, "lower"), _numbers(rows, "upper"), color=colour, alpha=0.18, lw=0)
     axes.plot(steps, _numbers(rows, "phi"), color=colour, lw=1.4, label=label, marker=_marker(rows), ms=3)
-    _finish(axes, "phi, 95% interval", rows)
+    _finish(axes, "phi, 95% interval", rows, "phi", "upper")
 
 
 def _decision(axes: Axes, rows: list[Row], colour: str = _ACCENT) -> None:
     steps = [row.step for row in rows]
     axes.plot(steps, _numbers(rows, "changes"), color=colour, lw=1.4, marker=_marker(rows), ms=3)
-    _finish(axes, "decision folding", rows)
+    _finish(axes, "decision folding", rows, "changes")
     axes.set_ylabel("class changes a path", fontsize=8)
 
 
@@ -125,14 +128,23 @@ def _marker(rows: list[Row]) -> str | None:
     return "o" if len(rows) == 1 else None
 
 
-def _finish(axes: Axes, title: str, rows: list[Row]) -> None:
+def _finish(axes: Axes, title: str, rows: list[Row], *names: str) -> None:
     for row in rows:
         if row.event is not None:
             axes.axvline(row.event["step"], color=_WARN, lw=1, ls=":")
     axes.margins(x=0)
-    axes.set_ylim(bottom=0)
+    top = max(reach([row.step for row in rows], _numbers(rows, name)) for name in names)
+    of_others = 0.0 if axes.get_autoscaley_on() else axes.get_ylim()[1]
+    axes.set_ylim(0, max(1.05 * top, of_others) or 1.0)
     axes.set_xlabel("step", fontsize=8)
     _quieten(axes, title)
+
+
+def _say_what_is_cut_off(axes: Axes, rows: list[Row], name: str) -> None:
+    most = max(rows, key=lambda row: row.values[name] or 0.0)
+    if (value := most.values[name] or 0.0) > axes.get_ylim()[1]:
+        text = f"↑ {value:.3g} at step {most.step:,}"
+        axes.text(1, 1.02, text, transform=axes.transAxes, ha="right", fontsize=8, color=_QUIET)
 
 
 def _quieten(axes: Axes, title: str) -> None:
@@ -144,19 +156,21 @@ def _quieten(axes: Axes, title: str) -> None:
 
 def _heat_map(figure: Figure, axes: Axes, rows: list[Row]) -> None:
     layers = rows[-1].layers
-    values = np.stack([row.in_order_of(layers)[0] for row in rows]).T
+    values = np.stack([row.in_order_of(layers)[0] for row in rows])
+    top = reach([row.step for row in rows], values) or 1.0
     steps = np.array([row.step for row in rows], float)
     spacing = (steps[-1] - steps[0]) / (len(steps) - 1) if len(steps) > 1 else 1.0
     edges = np.append(steps, steps[-1] + spacing)
     mesh = axes.pcolormesh(
-        edges, np.arange(len(layers) + 1) - 0.5, values, cmap="YlGnBu", vmin=0, rasterized=True
+        edges, np.arange(len(layers) + 1) - 0.5, values.T, cmap="YlGnBu", vmin=0, vmax=top, rasterized=True
     )
     every = -(-len(layers) // _MOST_NAMES)
     axes.set_yticks(range(0, len(layers), every), layers[::every])
     axes.invert_yaxis()
     axes.set_xlabel("step", fontsize=8)
     _quieten(axes, "folding, layer x step")
-    bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30)
+    beyond = "max" if np.nanmax(values, initial=0.0) > top else "neither"
+    bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30, extend=beyond)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7, color=_QUIET)
 
@@ -165,7 +179,7 @@ def _profile(axes: Axes, rows: list[Row]) -> None:
     layers = rows[-1].layers
     begin: dict[str, Any] = {"color": _QUIET, "ls": "--", "lw": 1.0}
     curves = [(rows[0], "start", begin)]
-    best = best_probe([row.logged for row in rows], [row.values["changes"] for row in rows])
+    best = best_of(rows)
     if best is not None:
         curves.append((rows[best.row], f"best ({best.why})", {"color": "#1c2126", "lw": 1.0}))
     curves.append((rows[-1], "latest", {"color": _ACCENT, "lw": 1.8}))
@@ -173,7 +187,8 @@ def _profile(axes: Axes, rows: list[Row]) -> None:
         _, cumulative = row.in_order_of(layers)
         axes.plot(cumulative, range(len(layers)), label=f"{label}, step {row.step:,}", **style)
     axes.invert_yaxis()
-    axes.set_xlim(left=0)
+    top = reach([row.step for row in rows], np.stack([row.in_order_of(layers)[1] for row in rows]))
+    axes.set_xlim(0, 1.05 * top or 1.0)
     axes.set_xlabel("cumulative folding", fontsize=8)
     axes.set_ylabel("layer, input at the top", fontsize=8)
     axes.legend(frameon=False, fontsize=7)

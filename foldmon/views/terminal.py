@@ -12,7 +12,7 @@ from rich.text import Text
 from foldmon.views.run.changed import most_changed
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
-from foldmon.views.text import bounds, counted, number, printable, sparkline
+from foldmon.views.text import bounds, counted, number, printable, share, sparkline
 
 _LABEL = 12
 
@@ -64,12 +64,14 @@ def _facts(run: Run, last: Row) -> str:
     overhead = last.values["overhead"]
     cost = "" if overhead is None else f" · cost {overhead:.2%}"
     state = "ended" if run.end is not None else "running"
-    return f"{state} · step {last.step:,} · {exact} · {counted(len(last.layers), 'layer')}{cost}"
+    of = share(last.values["measured"], last.values["pairs"])
+    how = f"{exact}, {of}" if of else exact
+    return f"{state} · step {last.step:,} · {how} · {counted(len(last.layers), 'layer')}{cost}"
 
 
 def _curve(rows: list[Row], name: str, label: str, latest: str, width: int) -> Text:
     room = max(10, width - _LABEL - len(latest) - 3)
-    line = sparkline([row.values[name] for row in rows], room)
+    line = sparkline([row.step for row in rows], [row.values[name] for row in rows], room)
     return Text.assemble(f"{label:<{_LABEL}}{line}  ", (latest, "bold"), no_wrap=True, overflow="ellipsis")
 
 

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
+
+from foldmon.exporters.scale import reach
 
 _RISING = "▁▂▃▄▅▆▇█"
 
 
-def sparkline(values: Sequence[float | None], width: int) -> str:
-    """The values from 0 to their largest, the latest at the right; a space where one is missing.
+def sparkline(steps: Sequence[int], values: Sequence[float | None], width: int) -> str:
+    """A curve over the steps, the latest at the right; a space where a value is missing.
+
+    By step and not by probe: probes are dense at the beginning of a run, which would else take most of the
+    line. A character is the mean of the probes in its steps, or holds the one before.
 
     Args:
-        values: in order of time.
-        width: characters at most; more values than that are averaged in groups.
+        steps: of the probes, in order, at least one.
+        values: not negative; the scale is from 0 to where ``reach`` ends, beyond it the line is full.
+        width: characters at most.
 
     Example:
-        >>> sparkline([0.0, 1.0, None, 2.0], 10)
-        '▁▅ █'
+        >>> sparkline([0, 1, 2, 3], [0.0, 1.0, None, 2.0], 10), sparkline([0, 20, 99], [0.0, 4.0, 8.0], 10)
+        ('▁▅ █', '▁▁▅▅▅▅▅▅▅█')
     """
-    groups = _grouped(values, width)
-    top = max((value for value in groups if value is not None), default=0.0) or 1.0
+    cells = _in_cells(steps, values, width)
+    top = reach(steps, [math.nan if value is None else value for value in values]) or 1.0
     return "".join(
-        " " if value is None else _RISING[min(int(max(value, 0.0) / top * 8), 7)] for value in groups
+        " " if value is None else _RISING[min(int(max(value, 0.0) / top * 8), 7)] for value in cells
     )
+
+
+def share(measured: int | None, pairs: int | None) -> str:
+    """How many pairs were measured; empty where all were or where an older journal does not say.
+
+    Example:
+        >>> share(2, 64), share(64, 64)
+        ('2 of 64 pairs', '')
+    """
+    return "" if measured == pairs else f"{measured} of {pairs} pairs"
 
 
 def printable(text: str) -> str:
@@ -66,10 +83,18 @@ def bounds(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
 
 
-def _grouped(values: Sequence[float | None], width: int) -> list[float | None]:
-    size = max(1, math.ceil(len(values) / max(width, 1)))
-    groups: list[float | None] = []
-    for begin in range(0, len(values), size):
-        known = [v for v in values[begin : begin + size] if v is not None and math.isfinite(v)]
-        groups.append(sum(known) / len(known) if known else None)
-    return groups
+def _in_cells(steps: Sequence[int], values: Sequence[float | None], width: int) -> list[float | None]:
+    span = steps[-1] - steps[0] + 1
+    count = min(span, max(width, 1))
+    cells: dict[int, list[float | None]] = defaultdict(list)
+    for step, value in zip(steps, values, strict=True):
+        cells[(step - steps[0]) * count // span].append(value)
+    means: list[float | None] = []
+    for place in range(count):
+        means.append(_mean(cells[place]) if place in cells else means[-1])
+    return means
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return sum(known) / len(known) if known else None

@@ -40,7 +40,7 @@ def test_what_is_no_matrix_is_refused(values):
 
 
 def test_time_runs_right_and_depth_up():
-    shown = pixels(depth_by_time_png([[0.0, 1.0], [0.0]]))
+    shown = pixels(depth_by_time_png([0, 1], [[0.0, 1.0], [0.0]]))
     top_left, top_right, bottom = shown[0, 0], shown[0, -1], shown[-1, 0]
     assert top_left.sum() > bottom.sum()
     assert top_right.tolist() == [150, 150, 150]

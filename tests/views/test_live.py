@@ -147,10 +147,20 @@ def test_a_terminal_that_cannot_redraw_gets_lines(tmp_path, monkeypatch):
 
 
 def test_sparklines():
-    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
-    assert len(sparkline(list(range(1000)), 60)) <= 60
-    assert sparkline([None, float("nan"), 1.0], 5) == "  █"
-    assert sparkline([], 5) == ""
+    assert sparkline(range(8), [0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
+    assert len(sparkline(range(1000), list(range(1000)), 60)) <= 60
+    assert sparkline(range(3), [None, float("nan"), 1.0], 5) == "  █"
+
+
+def test_a_sparkline_goes_by_steps_and_what_is_high_at_the_start_is_full():
+    """Half of the probes lie in the first tenth of the steps, and fold ten times as much."""
+    steps = [*range(100), *range(100, 1001, 9)]
+    line = sparkline(steps, [5.0 if step < 100 else 0.5 * step / 1000 for step in steps], 50)
+    assert len(line) == 50
+    assert 4 <= line.count("█", 0, 6) <= 5
+    assert line[10] == "▂"
+    assert line[-1] == "█"
+    assert list(line[6:]) == sorted(line[6:])
 
 
 def test_a_replaced_journal_is_shown_from_its_beginning(tmp_path, monkeypatch):

@@ -177,6 +177,10 @@ def test_a_whole_probe_is_found_by_its_number(tmp_path):
 
 def test_the_best_probe_follows_the_held_out_score_not_the_training_loss():
     logged = [{"train_loss": 3.0}, {"val_accuracy": 0.9, "loss": 2.0}, {"val_accuracy": 0.8, "loss": 1.0}]
-    assert best_probe(logged, [None] * 3) == (1, "highest val_accuracy")
-    assert best_probe([{"train_loss": 0.1}], [None]) is None
-    assert best_probe([{"val_loss": math.nan}, {"val_loss": 2.0}], [None, None]) == (1, "lowest val_loss")
+    steps = [0, 1, 2]
+    assert best_probe(steps, logged, [None] * 3) == (1, "highest val_accuracy")
+    assert best_probe([0], [{"train_loss": 0.1}], [None]) is None
+    assert best_probe([0, 1], [{"val_loss": math.nan}, {"val_loss": 2.0}], [None] * 2) == (
+        1,
+        "lowest val_loss",
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from foldmon.journal.following import Tail, read_at
 from foldmon.journal.schema import Record
-from foldmon.views.run.best import Best, best_probe
+from foldmon.views.run.best import Best, best_of
 from foldmon.views.run.rows import (
     COLUMNS,
     Floats32,
@@ -22,10 +21,8 @@ from foldmon.views.run.rows import (
     finite,
     readable,
 )
+from foldmon.views.run.undrawn import UNDRAWN
 from foldmon.views.text import counted
-
-# More than half of a probe's line. In a string the quotes would be escaped, so that nothing matches there.
-_UNDRAWN = re.compile(rb'"(?:r1|r2|network_r1|network_r2|dead|saturated|nonfinite)": ?\[[^\]]*\]')
 
 
 class Run:
@@ -45,7 +42,7 @@ class Run:
         self._failed: str | None = None
         self._malformed = 0
         self._foreign = 0
-        self._tail = Tail(path, leave_out=_UNDRAWN)
+        self._tail = Tail(path, leave_out=UNDRAWN)
         self._lock = threading.Lock()
 
     def refresh(self, seconds: float | None = None) -> bool:
@@ -135,8 +132,7 @@ class Run:
 
     def best(self) -> Best | None:
         """The best probe among the rows, see ``best_probe``."""
-        rows = self.rows.kept
-        return best_probe([row.logged for row in rows], [row.values["changes"] for row in rows])
+        return best_of(self.rows.kept)
 
     def _state(self) -> str:
         if self._failed is not None:

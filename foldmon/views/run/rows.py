@@ -32,6 +32,17 @@ def _held_out(*path: str | int) -> Callable[[Record], Any]:
     return lambda record: get(record) if _at("held_out", path[0])(record) is not None else None
 
 
+def _pairs(record: Record) -> Any:
+    """Number of pairs of the panel; an older journal tells by those measured, which were all."""
+    paths = record.get("network_r1")
+    return record.get("pairs", None if paths is None else len(paths))
+
+
+def _measured(record: Record) -> Any:
+    measured = record.get("measured")
+    return _pairs(record) if measured is None else len(measured)
+
+
 COLUMNS: dict[str, Callable[[Record], Any]] = {
     "seq": _at("seq"),
     "step": _at("step"),
@@ -56,6 +67,8 @@ COLUMNS: dict[str, Callable[[Record], Any]] = {
     "overhead": _at("monitor", "overhead"),
     "probe_seconds": _at("monitor", "probe_seconds"),
     "skipped": _at("monitor", "skipped"),
+    "measured": _measured,
+    "pairs": _pairs,
 }
 
 
@@ -99,6 +112,11 @@ class Row:
     def step(self) -> int:
         """The training step."""
         return int(self.values["step"])
+
+    @property
+    def shared(self) -> bool:
+        """Whether a share of the pairs was measured, so that the numbers are estimates for all of them."""
+        return bool(self.values["measured"] != self.values["pairs"])
 
     def in_order_of(self, layers: Sequence[str]) -> tuple[Floats32, Floats32]:
         """Folding and cumulative folding, shape (L,) each, of the named layers; NaN where one is new."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def in_words(run: Run) -> list[str]:
     rows = run.rows.kept
     if not rows:
         return run.problems()
-    sentences = [_extent(run), _phi(rows)]
+    sentences = [_extent(run), *_shares(rows), _phi(rows)]
     if len(rows) > 1:
         sentences += [_layers(rows), *_decision(run)]
     sentences += [_warnings(rows), *_cost(rows[-1]), *run.problems()]
@@ -37,6 +38,17 @@ def _extent(run: Run) -> str:
     return (
         f"{counted(run.rows.total, 'probe')} over {span} measured {counted(len(last.layers), 'layer')} {how}."
     )
+
+
+def _shares(rows: list[Row]) -> list[str]:
+    shared = [row for row in rows if row.shared]
+    if not shared:
+        return []
+    measured = statistics.median_low(row.values["measured"] for row in rows)
+    return [
+        f"The {shared[-1].values['pairs']} pairs took turns, {measured} a probe at the median: the curves "
+        "are composite estimates for all of them, as of a rotating panel."
+    ]
 
 
 def _phi(rows: list[Row]) -> str:
@@ -78,7 +90,7 @@ def _decision(run: Run) -> list[str]:
         f"The predicted class changed {_changes(known[0]):.2f} times a path at first and "
         f"{_changes(known[-1]):.2f} times at the end."
     ]
-    least = best_probe([{} for _ in rows], [row.values["changes"] for row in rows])
+    least = best_probe([row.step for row in rows], [{}] * len(rows), [row.values["changes"] for row in rows])
     if least is not None and rows[least.row] is not known[-1]:
         low = _changes(rows[least.row])
         rise = f"; the end lies {_changes(known[-1]) / low - 1:.0%} above" if low > 0 else ""

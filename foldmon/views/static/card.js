@@ -83,6 +83,7 @@ export class Card {
       el("b", { class: "phi", "data-value": phi }, fold(phi)),
       low === null ? "" : el("span", { class: "interval", "data-low": low, "data-high": high }, ` [${fold(low)}, ${fold(high)}]`),
       el("span", { class: "at" }, " at step ", el("b", { class: "step", "data-value": run.steps[row] }, int(run.steps[row]))),
+      el("span", { class: "at" }, run.pairs(row) ? `, ${run.pairs(row)}` : ""),
     );
   }
 
@@ -173,7 +174,8 @@ export class Card {
     if (!this.probe) return;
     const row = this.run.columns.seq.indexOf(this.probe.seq);
     const other = this.probe.seq !== this.wanted && row >= 0 ? `, step ${int(this.run.steps[row])}` : "";
-    this.matrix.draw(this.probe);
+    const shared = row >= 0 && this.run.shared(row);
+    this.matrix.draw(this.probe, shared ? ", latest of each pair" : "");
     const top = this.probe.class_matrix ? `, 0 to ${fold(this.matrix.top)}` : "";
     setText(this.matrixTitle, `Class pairs${top}${other}`);
     this.table();
@@ -201,9 +203,13 @@ export class Card {
         el("td", {}, percent(probe.saturated[i])),
       ),
     );
+    const row = run.columns.seq.indexOf(probe.seq);
+    const said = row >= 0 && run.shared(row)
+      ? `${run.pairs(row)} measured at this step: folding is estimated for all, dead and saturated units are of these.`
+      : "";
     const head = el("tr", {}, ...heads.filter((name) => name !== null).map((name) => el("th", { scope: "col" }, name)));
     const scrolled = this.numbers.lastChild.scrollTop;
-    this.numbers.lastChild.replaceChildren(el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)));
+    this.numbers.lastChild.replaceChildren(el("p", {}, said), el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)));
     this.numbers.lastChild.scrollTop = scrolled;
   }
 }

@@ -18,12 +18,14 @@ export class Controls {
         el("button", { type: "button", onclick: () => page.setMeasure(name) }, label),
       ]),
     );
+    this.logarithmic = el("button", { type: "button", onclick: () => page.setLogarithmic(!page.logarithmic) }, "Log steps");
     this.scale = el("span", { class: "scale" }, el("b", {}, "0"), el("i", {}), el("b", {}));
     this.row = el(
       "div",
       { class: "controls" },
       el("label", { class: "stepper" }, "Step ", this.slider, this.step),
       this.latest,
+      this.logarithmic,
       el("span", { class: "switch", role: "group", "aria-label": "Heat map shows" }, ...this.measures.values()),
       this.scale,
     );
@@ -36,18 +38,19 @@ export class Controls {
     this.page.choose(place >= steps.length - 1 ? null : steps[place]);
   }
 
-  /** Everything; `top` is the value at the dark end of the heat maps. */
-  draw(top, any) {
+  /** Everything; `top` is the value at the dark end of the heat maps, `most` the largest there is. */
+  draw(top, most, any) {
     this.drawChips();
     this.drawStep();
     this.row.hidden = !any;
     for (const [name, button] of this.measures) {
       button.setAttribute("aria-pressed", String(name === this.page.measure));
     }
+    this.logarithmic.setAttribute("aria-pressed", String(this.page.logarithmic));
     const { css } = ramp();
     const stops = [...css.filter((_, i) => i % 32 === 0), css[255]];
     this.scale.children[1].style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
-    setText(this.scale.lastChild, num(top));
+    setText(this.scale.lastChild, most > top ? `≥ ${num(top)}` : num(top));
   }
 
   /** What follows the chosen step and the pointer. */

@@ -75,6 +75,25 @@ export class RunData {
     return Math.max(0, low - 1);
   }
 
+  /** Row of the first probe after the first tenth of the steps. */
+  get settled() {
+    const { steps } = this;
+    const end = steps[steps.length - 1];
+    return steps.findIndex((step) => step - steps[0] >= 0.1 * (end - steps[0]));
+  }
+
+  /** How many pairs a probe measured, as text; empty where an older journal does not say. */
+  pairs(row) {
+    const [measured, pairs] = [this.value("measured", row), this.value("pairs", row)];
+    if (pairs === null) return "";
+    return measured === pairs ? `all ${pairs} pairs` : `${measured} of ${pairs} pairs`;
+  }
+
+  /** Whether a probe measured a share of the pairs, so that its numbers are estimates for all of them. */
+  shared(row) {
+    return this.value("measured", row) !== this.value("pairs", row);
+  }
+
   value(column, row) {
     return row < 0 ? null : (this.columns[column]?.[row] ?? null);
   }
@@ -91,4 +110,12 @@ export function largest(values) {
   let top = 0;
   for (const value of values) if (value > top && value < Infinity) top = value;
   return top;
+}
+
+/**
+ * Where a scale ends: what lies far above it in the first tenth of the steps is cut off. An untrained network
+ * often folds many times as much as ever after, and all the rest would lie flat at the bottom.
+ */
+export function reach(whole, late) {
+  return late > 0 && whole > 2 * late ? late : whole;
 }

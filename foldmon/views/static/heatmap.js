@@ -2,7 +2,7 @@
 
 import { el, Surface } from "./dom.js";
 import { fold, int, shorten } from "./format.js";
-import { drawChosen, drawSteps, line, triangle } from "./linechart.js";
+import { drawChosen, line, triangle } from "./linechart.js";
 import { ink, ramp } from "./theme.js";
 
 const NAMES = 148;
@@ -34,11 +34,9 @@ export class HeatMap {
     const width = this.node.clientWidth;
     const rows = rowsHeight(this.run.layers.length);
     const names = Math.min(NAMES, width * 0.3);
-    const [low, high] = this.page.domain();
     const box = { x0: names, x1: width - 6, y0: TOP, y1: TOP + rows };
-    const x = (step) => box.x0 + ((step - low) / (high - low || 1)) * (box.x1 - box.x0);
-    const step = (px) => low + ((px - box.x0) / (box.x1 - box.x0 || 1)) * (high - low);
-    return { width, height: rows + TOP + BOTTOM, box, x, step, low, high };
+    const steps = this.page.axis(box.x0, box.x1);
+    return { width, height: rows + TOP + BOTTOM, box, steps, x: (step) => steps.x(step) };
   }
 
   draw() {
@@ -49,7 +47,7 @@ export class HeatMap {
     if (!ctx || !run.layers.length) return;
     this.cells(ctx, at, run[page.measure], page.scale());
     this.names(ctx, at);
-    drawSteps(ctx, at);
+    at.steps.draw(ctx, at.box.y1);
     for (const warning of run.warnings) {
       const colour = ink(warning.severity > 1 ? "alarm" : "warn");
       triangle(ctx, at.x(warning.step), at.box.y0 - 11, 5, colour);
@@ -74,11 +72,13 @@ export class HeatMap {
     const steps = run.steps;
     const end = steps[run.count - 1];
     const spacing = run.count > 1 ? (end - steps[0]) / (run.count - 1) : Infinity;
+    // The latest probe holds from the last step on, where the picture ends: it gets three pixels.
+    const latest = at.steps.high === end ? width - 3 * scale : Infinity;
     let row = 0;
     for (let px = 0; px < width; px++) {
-      const step = at.step(at.box.x0 + (px + 0.5) / scale);
+      const step = at.steps.at(at.box.x0 + (px + 0.5) / scale);
       if (step < steps[0] || step > end + spacing) continue;
-      while (row + 1 < run.count && steps[row + 1] <= step) row++;
+      while (row + 1 < run.count && (steps[row + 1] <= step || px >= latest)) row++;
       const begin = row * layers;
       for (let layer = 0; layer < layers; layer++) {
         const share = values[begin + layer] / top;
@@ -135,7 +135,7 @@ export class HeatMap {
     const layer = Math.floor(share * this.run.layers.length);
     const inside = event.offsetX >= at.box.x0 && layer >= 0 && layer < this.run.layers.length;
     this.layer = inside ? layer : null;
-    this.page.setCursor(inside ? this.page.nearestStep(at.step(event.offsetX), this.run) : null);
+    this.page.setCursor(inside ? this.page.nearestStep(at.steps.at(event.offsetX), this.run) : null);
     if (inside) this.tell(event.clientX, event.clientY);
   }
 
@@ -165,6 +165,7 @@ export class HeatMap {
     const value = (name) => fold(run.slice(name, row)[this.layer]);
     page.tooltip.show(clientX, clientY, `${run.layers[this.layer]}`, [
       [null, "step", int(run.steps[row])],
+      ...(run.pairs(row) ? [[null, "measured", run.pairs(row)]] : []),
       [null, "folding of the layer", value("folding")],
       [null, "cumulative", value("cumulative")],
     ]);

@@ -2,12 +2,12 @@
 
 import { el, Surface } from "./dom.js";
 import { fold, int, short, shorten, ticks } from "./format.js";
-import { largest } from "./data.js";
+import { largest, reach } from "./data.js";
 import { ink } from "./theme.js";
 
 // From so many runs on, lines are thinner and intervals fainter.
 const MANY = 6;
-const PAD = { left: 46, top: 10, bottom: 22 };
+const PAD = { left: 46, top: 14, bottom: 22 };
 
 export class LineChart {
   /**
@@ -45,13 +45,14 @@ export class LineChart {
   layout() {
     const width = this.plot.clientWidth;
     const height = this.plot.clientHeight;
-    const [low, high] = this.page.domain();
     const right = this.spec.direct ? Math.min(150, width * 0.22) : 14;
     const box = { x0: PAD.left, x1: width - right, y0: PAD.top, y1: height - PAD.bottom };
-    const x = (step) => box.x0 + ((step - low) / (high - low || 1)) * (box.x1 - box.x0);
+    const steps = this.page.axis(box.x0, box.x1);
+    const x = (step) => steps.x(step);
     const y = (value) => box.y1 - (value / (this.top || 1)) * (box.y1 - box.y0);
-    const step = (px) => low + ((px - box.x0) / (box.x1 - box.x0 || 1)) * (high - low);
-    return { width, height, box, x, y, step, low, high };
+    // Of a single point that may lie above the scale.
+    const held = (value) => Math.max(y(value), box.y0);
+    return { width, height, box, steps, x, y, held };
   }
 
   draw() {
@@ -60,20 +61,47 @@ export class LineChart {
     this.empty.hidden = !nothing;
     this.plot.hidden = nothing;
     if (nothing) return;
-    const { value, upper } = this.spec;
-    this.top = Math.max(...runs.map((run) => largest(run.columns[upper ?? value]))) * 1.06 || 1;
+    const { value } = this.spec;
+    this.top = Math.max(...runs.map((run) => this.reach(run))) * 1.06 || 1;
     const at = this.layout();
     const ctx = this.base.begin(at.width, at.height);
     if (!ctx) return;
     this.crowded = runs.length > MANY;
     this.axes(ctx, at);
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(at.box.x0 - 4, at.box.y0, at.width, at.box.y1 - at.box.y0 + 4);
+    ctx.clip();
     for (const run of runs) this.band(ctx, at, run);
     for (const run of runs) this.line(ctx, at, run);
+    ctx.restore();
+    this.beyond(ctx, at, runs);
     if (this.spec.marks) for (const run of runs) this.marks(ctx, at, run);
     if (this.spec.direct) this.labels(ctx, at, runs);
     const said = runs.map((run) => `${run.label} ${fold(run.value(value, run.count - 1))}`).join(", ");
     this.plot.setAttribute("aria-label", `${this.spec.title} over steps; latest: ${said}. Arrow keys read values.`);
     this.drawOverlay();
+  }
+
+  /** Largest value of a run that the scale covers; on a logarithmic axis, made for the beginning, all are. */
+  reach(run) {
+    const { value, upper } = this.spec;
+    const bounds = run.columns[upper ?? value];
+    const late = largest(bounds.slice(run.settled));
+    return this.page.logarithmic ? Math.max(late, largest(run.columns[value])) : reach(largest(bounds), late);
+  }
+
+  /** Say how far the highest line goes where it leaves the scale. */
+  beyond(ctx, at, runs) {
+    const tops = runs.map((run) => [largest(run.columns[this.spec.value]), run]);
+    const [top, run] = tops.reduce((most, next) => (next[0] > most[0] ? next : most));
+    if (top <= this.top) return;
+    const x = at.x(run.steps[run.columns[this.spec.value].indexOf(top)]);
+    ctx.font = ink("small-font");
+    ctx.fillStyle = ink("ink3");
+    ctx.textAlign = x > (at.box.x0 + at.box.x1) / 2 ? "right" : "left";
+    ctx.textBaseline = "alphabetic";
+    ctx.fillText(`↑ ${fold(top)}`, x - 3, at.box.y0 - 3);
   }
 
   axes(ctx, at) {
@@ -88,7 +116,7 @@ export class LineChart {
       line(ctx, at.box.x0, y, at.box.x1, y);
       ctx.fillText(short(tick), at.box.x0 - 8, y);
     }
-    drawSteps(ctx, at);
+    at.steps.draw(ctx, at.box.y1);
   }
 
   band(ctx, at, run) {
@@ -125,7 +153,10 @@ export class LineChart {
     ctx.globalAlpha = this.page.weight(run);
     ctx.stroke();
     ctx.globalAlpha = 1;
-    if (run.count === 1) dot(ctx, at.x(run.steps[0]), at.y(values[0]), 3, this.page.colour(run));
+    const last = run.count - 1;
+    const whole = run.value("measured", last) !== null && !run.shared(last);
+    if (values[last] === null || !(last === 0 || whole)) return;
+    dot(ctx, at.x(run.steps[last]), at.y(values[last]), last ? 2.2 : 3, this.page.colour(run));
   }
 
   marks(ctx, at, run) {
@@ -139,7 +170,7 @@ export class LineChart {
       triangle(ctx, x, at.box.y0, 5, ink(warning.severity > 1 ? "alarm" : "warn"));
       const row = run.rowAt(warning.step);
       const value = run.value(this.spec.value, row);
-      if (value !== null) ring(ctx, x, at.y(value), this.page.colour(run));
+      if (value !== null) ring(ctx, x, at.held(value), this.page.colour(run));
     }
   }
 
@@ -147,7 +178,7 @@ export class LineChart {
   labels(ctx, at, runs) {
     const ends = runs.map((run) => {
       const row = run.count - 1;
-      return { run, x: at.x(run.steps[row]), y: at.y(run.value(this.spec.value, row) ?? 0) };
+      return { run, x: at.x(run.steps[row]), y: at.held(run.value(this.spec.value, row) ?? 0) };
     });
     ends.sort((a, b) => a.y - b.y);
     const gap = Math.min(15, (at.box.y1 - at.box.y0) / ends.length);
@@ -187,14 +218,14 @@ export class LineChart {
     for (const run of this.runs()) {
       const row = run.rowAt(cursor);
       const value = run.value(this.spec.value, row);
-      if (value !== null) ring(ctx, at.x(run.steps[row]), at.y(value), this.page.colour(run));
+      if (value !== null) ring(ctx, at.x(run.steps[row]), at.held(value), this.page.colour(run));
     }
   }
 
   point(event) {
     const at = this.layout();
     const px = event.offsetX;
-    this.page.setCursor(this.page.nearestStep(at.step(px)));
+    this.page.setCursor(this.page.nearestStep(at.steps.at(px)));
     this.tell(event.clientX, event.clientY);
   }
 
@@ -211,20 +242,13 @@ export class LineChart {
       const row = run.rowAt(page.cursor);
       const [low, high] = [run.value(spec.lower, row), run.value(spec.upper, row)];
       const interval = low === null || high === null ? "" : `  [${fold(low)}, ${fold(high)}]`;
-      rows.push([page.colour(run), run.label, `${fold(run.value(spec.value, row))}${interval}`]);
+      const of = run.pairs(row);
+      const name = of ? `${run.label}, ${of}` : run.label;
+      rows.push([page.colour(run), name, `${fold(run.value(spec.value, row))}${interval}`]);
     }
     if (spec.marks) rows.push(...page.warningsNear(this.layout()));
     page.tooltip.show(clientX, clientY, `step ${int(page.cursor)}`, rows);
   }
-}
-
-export function drawSteps(ctx, at) {
-  ctx.font = ink("small-font");
-  ctx.fillStyle = ink("ink3");
-  ctx.textAlign = "center";
-  ctx.textBaseline = "top";
-  const count = Math.max(1, Math.floor((at.box.x1 - at.box.x0) / 90));
-  for (const tick of ticks(at.low, at.high, count)) ctx.fillText(short(tick), at.x(tick), at.box.y1 + 7);
 }
 
 export function drawChosen(ctx, at, page) {

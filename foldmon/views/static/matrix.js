@@ -12,6 +12,7 @@ export class Matrix {
     this.page = page;
     this.run = run;
     this.probe = null;
+    this.note = "";
     this.cell = [0, 1];
     this.base = new Surface("base");
     this.plot = el("div", { class: "plot matrix", tabindex: "0", role: "img" }, this.base.canvas);
@@ -23,9 +24,10 @@ export class Matrix {
     this.plot.addEventListener("keydown", (event) => this.key(event));
   }
 
-  /** Draw the matrix of a probe's details; null while they are on their way. */
-  draw(probe) {
+  /** Draw the matrix of a probe's details; `note` says of what its values are, where not of this step alone. */
+  draw(probe, note) {
     this.probe = probe;
+    this.note = note;
     const values = probe?.class_matrix;
     this.plot.hidden = !values;
     this.why.hidden = !!values || !probe;
@@ -49,7 +51,7 @@ export class Matrix {
     this.labels(ctx, probe.class_names, size);
     this.plot.setAttribute(
       "aria-label",
-      `${this.run.label}: mean folding by pair of classes, ${count} classes, largest ${fold(this.top)}. Arrow keys read values.`,
+      `${this.run.label}: mean folding by pair of classes${note}, ${count} classes, largest ${fold(this.top)}. Arrow keys read values.`,
     );
   }
 
@@ -92,6 +94,6 @@ export class Matrix {
     const { class_names: names, class_matrix: values } = this.probe;
     const value = values[i]?.[j];
     const said = value === null || value === undefined ? "no path" : fold(value);
-    this.page.tooltip.show(clientX, clientY, `${names[i]} – ${names[j]}`, [[null, "mean folding", said]]);
+    this.page.tooltip.show(clientX, clientY, `${names[i]} – ${names[j]}`, [[null, `mean folding${this.note}`, said]]);
   }
 }

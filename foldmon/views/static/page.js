@@ -2,10 +2,11 @@
 
 import { Card } from "./card.js";
 import { Controls } from "./controls.js";
-import { RunData, largest } from "./data.js";
+import { RunData, largest, reach } from "./data.js";
 import { el, setText, Tooltip } from "./dom.js";
 import { int } from "./format.js";
 import { LineChart } from "./linechart.js";
+import { Steps } from "./steps.js";
 import { STYLE } from "./style.js";
 import { followTheme, runColours } from "./theme.js";
 
@@ -32,6 +33,7 @@ export class Page {
     this.pointed = null;
     this.drawn = 0;
     this.measure = "folding";
+    this.logarithmic = false;
     this.tooltip = new Tooltip();
     this.charts = CHARTS.map((spec) => new LineChart(this, spec));
     this.build(root);
@@ -145,6 +147,11 @@ export class Page {
     return [Math.min(...runs.map((run) => run.steps[0])), Math.max(...runs.map((run) => run.steps[run.count - 1]))];
   }
 
+  /** The steps between two pixels of a chart. */
+  axis(x0, x1) {
+    return new Steps(this.domain(), x0, x1, this.logarithmic);
+  }
+
   /** The value at the dark end of every heat map. */
   scale() {
     return this.top || 1;
@@ -154,8 +161,18 @@ export class Page {
   measureTop(run) {
     if (run.topAt !== run.count + run.version * 1e6) {
       run.topAt = run.count + run.version * 1e6;
-      run.top = { folding: largest(run.folding), cumulative: largest(run.cumulative) };
+      const begin = run.settled * run.layers.length;
+      const tops = (values) => ({ whole: largest(values), late: largest(values.subarray(begin)) });
+      run.top = { folding: tops(run.folding), cumulative: tops(run.cumulative) };
     }
+  }
+
+  /** Where the scale of the shown runs ends, see `reach`; and the largest value. */
+  topOf(measure) {
+    const tops = this.shown().map((run) => run.top[measure]);
+    const most = Math.max(0, ...tops.map((top) => top.whole));
+    const late = Math.max(0, ...tops.map((top) => reach(top.whole, top.late)));
+    return { top: (this.logarithmic ? most : late) || 1, most };
   }
 
   looking() {
@@ -190,10 +207,9 @@ export class Page {
   }
 
   warningsNear(at) {
-    const reach = (6 * (at.high - at.low)) / (at.box.x1 - at.box.x0);
     return this.shown().flatMap((run) =>
       run.warnings
-        .filter((warning) => Math.abs(warning.step - this.cursor) <= reach)
+        .filter((warning) => Math.abs(at.x(warning.step) - at.x(this.cursor)) <= 6)
         .map((warning) => [this.colour(run), `▲ step ${int(warning.step)}: ${warning.reasons.join("; ")}`, null]),
     );
   }
@@ -232,6 +248,11 @@ export class Page {
     this.invalidate();
   }
 
+  setLogarithmic(on) {
+    this.logarithmic = on;
+    this.invalidate();
+  }
+
   toggle(name, only) {
     if (only) {
       const alone = this.shown().length === 1 && !this.hidden.has(name);
@@ -264,14 +285,15 @@ export class Page {
   drawAll() {
     const runs = this.shown();
     for (const run of runs) this.measureTop(run);
-    this.top = Math.max(0, ...runs.map((run) => run.top[this.measure])) || 1;
+    const { top, most } = this.topOf(this.measure);
+    this.top = top;
     // That of whole runs, so that the axis stays while one moves through the steps.
-    this.profileTop = Math.max(0, ...runs.map((run) => run.top.cumulative)) * 1.04 || 1;
+    this.profileTop = this.topOf("cumulative").top * 1.04;
     const any = runs.some((run) => run.count);
     this.overview.hidden = !any;
     for (const chart of this.charts) chart.draw();
     for (const run of runs) this.cards.get(run.name).draw();
-    this.controls.draw(this.top, any);
+    this.controls.draw(top, most, any);
     this.drawn = performance.now();
   }
 

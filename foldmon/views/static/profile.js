@@ -1,6 +1,7 @@
 // The depth profile of one run: cumulative folding by layer at the chosen step, the start and the best.
 
 import { el, Surface } from "./dom.js";
+import { largest } from "./data.js";
 import { fold, int, short, ticks } from "./format.js";
 import { BOTTOM, TOP, rowsHeight } from "./heatmap.js";
 import { line } from "./linechart.js";
@@ -40,10 +41,15 @@ export class Profile {
     if (!ctx || !run.count) return;
     const box = { x0: 8, x1: width - 12, y0: TOP, y1: height - BOTTOM };
     const curves = this.curves();
-    const top = page.profileTop;
+    // The chosen step is always whole; the beginning, a quiet line, may lie beyond the scale.
+    const top = Math.max(page.profileTop, largest(run.slice("cumulative", curves.at(-1)[2])));
     const x = (value) => box.x0 + (value / top) * (box.x1 - box.x0);
     const row = (box.y1 - box.y0) / run.layers.length;
     this.axis(ctx, box, x, top);
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(0, 0, box.x1 + 4, height);
+    ctx.clip();
     for (const [kind, , at] of curves) {
       const values = run.slice("cumulative", at);
       ctx.beginPath();
@@ -54,7 +60,7 @@ export class Profile {
       ctx.lineJoin = "round";
       ctx.stroke();
     }
-    ctx.setLineDash([]);
+    ctx.restore();
     this.say(curves);
   }
 

@@ -73,6 +73,7 @@ body { margin: 0; background: var(--bg); }
 .headline .symbol { margin-right: 5px; color: var(--ink3); }
 .headline .phi { font-size: 16px; color: var(--ink); }
 .headline .at { margin-left: 8px; color: var(--ink3); }
+.headline .at + .at { margin-left: 0; }
 .headline .at b { color: var(--ink2); font-weight: 500; }
 .state { margin-left: auto; font-size: 12px; color: var(--ink3); }
 .state[data-state="broken"] { color: var(--alarm); }
