@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import foldmon
-from foldmon.folding.model.paths import between
+from foldmon.folding.model.lines import between
 
 
 class Pixels(nn.Module):
