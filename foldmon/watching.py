@@ -18,6 +18,7 @@ from foldmon.exporters.base import Exporter
 from foldmon.exporters.callables import name_of
 from foldmon.exporters.output import Output
 from foldmon.exporters.resolve import ExporterLike, resolve
+from foldmon.folding.data.drawing import draw_panel
 from foldmon.folding.data.pairs import Pairs, draw_pairs
 from foldmon.folding.model.prober import Forward
 from foldmon.folding.model.unwrap import require_module
@@ -147,9 +148,14 @@ def watch(
     def draw() -> Pairs:
         return data if isinstance(data, Pairs) else draw_pairs(data, pairs, seed=seed)
 
-    team = team_of(model)
-    drawn = draw() if team is None else team.same_pairs(draw)
-    subject = Subject(model, drawn, config, forward, team)
+    team, held_out = team_of(model), None
+    if team is not None:
+        drawn = team.same_pairs(draw)  # whose ranks follow no inputs beside them
+    elif samples:
+        drawn, held_out = draw_panel(data, pairs, samples, seed=seed)
+    else:
+        drawn = draw()
+    subject = Subject(model, drawn, config, forward, team, held_out)
     journal, delivered = _destinations(exporters, log_dir, team)
     close_earlier(model, journal.path)
     output = Output(journal, delivered, _write_report)

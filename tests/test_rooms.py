@@ -15,7 +15,7 @@ HOUSE = (
     "views", "monitor", "watching", "commands", "integrations",
 )  # fmt: skip
 FOLDING = (
-    "undisturbed", "data", "results", "symbols", "model", "sampled", "exact", "auto", "measuring",
+    "undisturbed", "data", "results", "symbols", "model", "held_out", "sampled", "exact", "auto", "measuring",
 )  # fmt: skip
 # What stands on the ground: nothing of the product is below it.
 NOTHING_ABOVE = {"folding": {"torch_internals"}, "journal": {"folding"}, "exporters": {"folding", "journal"}}

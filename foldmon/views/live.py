@@ -52,7 +52,7 @@ def live(
 
 
 def _journal(path: str | os.PathLike[str]) -> str:
-    """The journal of a folder; where it is to come, as far as the path's name tells, if it is not there yet."""
+    """The journal of a folder; if it is not there yet, where the path's name tells that it is to come."""
     try:
         return str(journal_of(path))
     except FileNotFoundError:
