@@ -52,7 +52,7 @@ def live(
 
 
 def _journal(path: str | os.PathLike[str]) -> str:
-    """The journal of a folder; if it is not there yet, where the path's name tells that it is to come."""
+    """The journal of a folder; where it is not there yet, the place where one would come."""
     try:
         return str(journal_of(path))
     except FileNotFoundError:

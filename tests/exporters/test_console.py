@@ -24,6 +24,19 @@ def test_a_line_now_and_then():
     assert len(printed(*(probe(step) for step in range(0, 150, 10)))) == 3
 
 
+def test_the_last_probe_is_said_at_the_end_and_not_twice():
+    end = {"kind": "end", "seq": 99, "time_ms": 0, "step": 20, "monitor": {"overhead": 0.0, "skipped": 0}}
+    lines = printed(*(probe(step) for step in (0, 10, 20)), end)
+    assert [line.split(":")[1] for line in lines] == [" step 0", " step 20"]
+    assert len(printed(probe(0), end)) == 1
+
+
+def test_a_share_of_the_pairs_is_said():
+    [line] = printed(probe(0) | {"pairs": 64, "measured": [3, 5]})
+    assert line.endswith("1.5 class changes a path (2 of 64 pairs)")
+    assert "pairs" not in printed(probe(0) | {"pairs": 64, "measured": None})[0]
+
+
 def test_a_warning_is_never_left_out():
     event = {"step": 10, "severity": 1, "reasons": ["phi grew"]}
     assert [line.split(":")[1] for line in printed(probe(0), probe(10, event=event))] == [

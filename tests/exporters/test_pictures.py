@@ -46,6 +46,26 @@ def test_time_runs_right_and_depth_up():
     assert top_right.tolist() == [150, 150, 150]
 
 
+def test_a_column_is_as_wide_as_its_steps_and_a_high_beginning_is_cut_off():
+    shown = pixels(depth_by_time_png([0, 1, 2, 50, 99], [[9.0], [5.0], [0.5], [1.0], [0.5]]))[0]
+    light, half = shown[0].tolist(), shown[10 * shown.shape[0] // 100].tolist()
+    assert len(shown) == 400
+    assert shown[:8].tolist() == [light] * 8
+    assert shown[8:200].tolist() == [half] * 192
+    assert shown[200:396].tolist() == [light] * 196
+    assert shown[396:].tolist() == [half] * 4
+
+
+def test_a_resumed_run_replaces_what_it_measures_again():
+    pictures, fresh = Pictures(), Pictures()
+    for seq, step in enumerate((0, 50, 90, 20)):
+        last = pictures.of(probe(step, phi=0.01 * seq) | {"seq": seq + 5})
+    for seq, step in ((5, 0), (8, 20)):
+        again = fresh.of(probe(step, phi=0.01 * (seq - 5)) | {"seq": seq})
+    assert last == again
+    assert DEPTH_BY_TIME in last
+
+
 def test_pictures_double_and_a_long_run_stays_bounded():
     pictures = Pictures()
     due = [step for step in range(3000) if pictures.of(probe(step))]

@@ -122,6 +122,27 @@ def training(
     return records
 
 
+def rotating(probes: int = 100, layers: int = 4, *, share: int = 5) -> list[Record]:
+    """A run of shares at growing intervals that folds much at first, its last probe whole; paths are kept."""
+    records = training(probes, layers)
+    rng = np.random.default_rng(0)
+    for i, record in enumerate(records[1:]):
+        record["step"] = i + round(1000 * (i / (probes - 1)) ** 3)
+        record["pairs"] = _PAIRS
+        count = share if i < probes - 1 else _PAIRS
+        record["measured"] = None if count == _PAIRS else [(i * share + n) % _PAIRS for n in range(share)]
+        for name in ("path_r1", "path_r2", "path_r1_cumulative"):
+            record[name] = rng.integers(0, 5000, (count, layers)).tolist()
+        record["decision"]["leading"] = rng.integers(0, 9, (count, 2, 3)).tolist()
+        record["decision"]["probabilities"] = np.round(rng.random((count, 2, 3)), 4).tolist()
+        for name in ("ends", "path_changes", "path_elsewhere", "entropy"):
+            record["decision"][name] = rng.random((count, 2)).tolist()
+        if i < 10:
+            record["phi"], record["phi_interval"] = 0.5, [0.2, 0.9]
+            record["folding"] = [value + 0.5 for value in record["folding"]]
+    return records
+
+
 def _matrix(rng: np.random.Generator, classes: int, level: float) -> np.ndarray:
     matrix = level * (0.5 + rng.random((classes, classes)))
     matrix = (matrix + matrix.T) / 2

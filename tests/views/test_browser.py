@@ -2,6 +2,7 @@
 
 import json
 import time
+from bisect import bisect_right
 
 import pytest
 
@@ -40,6 +41,7 @@ def runs(tmp_path_factory):
         "noisy/foldmon": journals.training(60, 12, seed=2, memorises=True),
         "<img src=x onerror=alert(1)>/foldmon": journals.training(20, 5, seed=3, exact=True),
         "new/foldmon": [journals.start(4)],
+        "shares/foldmon": journals.rotating(100),
     }
     for name, records in made.items():
         journals.write(root / name / "journal.jsonl", records)
@@ -136,6 +138,72 @@ def test_hovering_gives_values_and_the_warnings_reasons(page, runs):
     assert warning["warning"]["event"]["reasons"][0] in text
     page.move(1, 1)
     page.wait_for("document.querySelector('.tooltip').hidden")
+
+
+def test_how_many_pairs_stand_behind_a_point_is_told(page):
+    card, own = _card("shares/foldmon"), "window.foldmonPage.cards.get('shares/foldmon')"
+    assert page.evaluate(f"{card}.querySelector('.headline').textContent").endswith("1,099, all 64 pairs")
+    page.evaluate("window.foldmonPage.charts[0].plot.focus()")
+    page.evaluate("window.foldmonPage.setCursor(0); window.foldmonPage.charts[0].tell()")
+    text = _text(page, ".tooltip")
+    assert "shares, 5 of 64 pairs" in text
+    assert "clean, all 64 pairs" not in text  # an older journal does not say
+    page.wait_for(f"{card}.querySelector('.headline').textContent.endsWith('at step 0, 5 of 64 pairs')")
+    page.wait_for(f"{own}.probe?.seq === 1")
+    page.evaluate(f"{card}.querySelector('.numbers').open = true")
+    page.wait_for(f"{card}.querySelector('.numbers').textContent.includes('5 of 64 pairs measured')")
+    page.evaluate(f"{own}.matrix.tell(0, 0)")
+    assert "mean folding, latest of each pair" in _text(page, ".tooltip")
+    page.evaluate(f"{own}.heat.layer = 0; {own}.heat.tell()")
+    assert "measured5 of 64 pairs" in _text(page, ".tooltip")
+
+
+def test_a_high_beginning_leaves_the_scale_and_the_rest_is_seen(page):
+    chart = "window.foldmonPage.charts[0]"
+    assert page.evaluate(f"{chart}.top") < 0.2
+    assert page.evaluate("window.foldmonPage.top") < 0.2
+    assert "≥" in page.evaluate("document.querySelector('.scale').textContent")
+    page.evaluate("window.foldmonPage.setLogarithmic(true)")
+    page.wait_for(f"{chart}.top > 0.5 && {chart}.top < 0.6")
+    page.wait_for("!document.querySelector('.scale').textContent.includes('≥')")
+
+
+def test_a_column_of_the_heat_map_reaches_to_the_next_probe(page, runs):
+    """Steps of a growing interval, linear and logarithmic: every pixel shows the probe that holds there."""
+    records = runs[1]["shares/foldmon"][1:]
+    steps = [record["step"] for record in records]
+    page.evaluate(f"{_card('shares/foldmon')}.scrollIntoView()")
+    for logarithmic in ("false", "true"):
+        page.evaluate(f"window.foldmonPage.setLogarithmic({logarithmic})")
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        shown = page.evaluate("""(() => {
+          const page = window.foldmonPage, heat = page.cards.get('shares/foldmon').heat, at = heat.layout();
+          const ctx = heat.base.canvas.getContext('2d'), y = at.box.y0 + 3;
+          const pixel = (x) => [...ctx.getImageData(x, y, 1, 1).data.slice(0, 3)].join();
+          const xs = Array.from({ length: 150 }, (_, i) => Math.round(at.box.x0) + 3 * i);
+          return xs.map((x) => [at.steps.at(x + 0.5), pixel(x)]);
+        })()""")
+        seen = {}
+        for step, colour in shown:
+            if step <= steps[-1]:
+                seen.setdefault(bisect_right(steps, step) - 1, set()).add(colour)
+        assert len(seen) > 20
+        assert all(len(colours) == 1 for colours in seen.values())
+
+
+def test_the_steps_may_be_logarithmic(page):
+    page.evaluate(
+        "[...document.querySelectorAll('button')].find((b) => b.textContent === 'Log steps').click()"
+    )
+    page.wait_for("window.foldmonPage.logarithmic")
+    x = [page.evaluate(f"window.foldmonPage.axis(0, 300).x({step})") for step in (0, 9, 99, 2950)]
+    assert x[0] == 0
+    assert x[2] - x[1] == pytest.approx(x[1], rel=1e-6)
+    assert x[3] == pytest.approx(300)
+    assert page.evaluate("window.foldmonPage.axis(40, 300).at(window.foldmonPage.axis(40, 300).x(123))") == (
+        pytest.approx(123)
+    )
+    assert page.evaluate("window.foldmonPage.axis(0, 600).ticks()") == [0, 1, 10, 100, 1000]
 
 
 def test_everything_is_within_reach_of_the_keyboard(page, runs):

@@ -61,6 +61,41 @@ def test_it_follows_a_journal_that_grows(tmp_path, monkeypatch):
     assert steps == ["0", "50", "100", "150", "200"]
 
 
+@pytest.mark.parametrize(("given", "made"), [("run", "run/foldmon"), ("run/foldmon", "run/foldmon")])
+def test_a_run_that_has_not_begun_is_waited_for(tmp_path, monkeypatch, given, made):
+    records = journals.training(2, 2)
+
+    def sleep(_):
+        journals.write(tmp_path / made / "journal.jsonl", [*records, journals.end(records)])
+
+    monkeypatch.setattr(live_module.time, "sleep", sleep)
+    out = io.StringIO()
+    live(tmp_path / given, stream=out)
+    assert out.getvalue().endswith("ended\n")
+
+
+def test_a_line_and_the_picture_say_how_many_pairs_were_measured(tmp_path):
+    records = journals.rotating(12)
+    path = journals.write(tmp_path / "journal.jsonl", [*records, journals.end(records)])
+    out = io.StringIO()
+    live(path, stream=out)
+    assert out.getvalue().count("(5 of 64 pairs)") == 11
+    run = Run(journals.write(tmp_path / "journal.jsonl", records[:-1]), "run", "run")
+    run.refresh()
+    assert "sampled, 5 of 64 pairs" in _drawn(run, 100, 24)[1]
+
+
+def test_on_a_terminal_nothing_is_drawn_twice_and_every_probe_is(tmp_path, monkeypatch):
+    records = journals.training(4, 2)
+    path = journals.write(tmp_path / "journal.jsonl", records[:2])
+    pieces = [records[:2], records[:3], records[:3], [*records, journals.end(records)]]
+    monkeypatch.setattr(live_module.time, "sleep", lambda _: journals.write(path, pieces.pop(0)))
+    out = Terminal()
+    live(path, stream=out)
+    before, _ = out.getvalue().split("\x1b[?1049l")
+    assert re.findall(r"step ([\d,]+) ", before) == ["0", "50", "150"]
+
+
 def test_on_a_terminal_the_last_picture_stays(tmp_path):
     records = journals.training(12, 3)
     path = journals.write(tmp_path / "journal.jsonl", [*records, journals.end(records)])

@@ -1,4 +1,5 @@
 import math
+import re
 import sys
 
 import pytest
@@ -24,6 +25,34 @@ def test_the_figure_draws_the_journals_phi():
     assert [line.get_label().split(",")[0] for line in profile.lines] == [
         "start", "best (least decision folding)", "latest"
     ]  # fmt: skip
+
+
+def test_what_is_high_at_the_beginning_does_not_press_the_rest_flat():
+    records = journals.rotating(100)
+    later = max(r["phi_interval"][1] for r in records[1:] if r["step"] >= 110)
+    phi, _, heat = plot_history(records).axes[:3]
+    assert later < phi.get_ylim()[1] < 1.1 * later
+    assert "↑ 0.5 at step 0" in [text.get_text() for text in phi.texts]
+    assert heat.collections[0].norm.vmax < 0.2
+    page = history_html(records)
+    lowest = re.search(r'polyline points="([^"]+)"', page)[1].split()[-1]
+    assert float(lowest.split(",")[1]) < 36
+    assert "64 pairs" not in page
+    assert "sampled, 5 of 64 pairs" in history_html(records[:-1])
+
+
+def test_a_low_beginning_is_shown_whole():
+    records = journals.training(15, 4)
+    phi = plot_history(records).axes[0]
+    assert phi.get_ylim()[1] >= max(record["phi_interval"][1] for record in records[1:])
+    assert not phi.texts
+
+
+def test_of_several_runs_the_highest_fits():
+    low, high = journals.training(15, 2, plateau=0.02), journals.training(15, 2, plateau=0.2)
+    for runs in ({"a": low, "b": high}, {"b": high, "a": low}):
+        top = plot_comparison(runs).axes[0].get_ylim()[1]
+        assert top >= max(record["phi_interval"][1] for record in high[1:])
 
 
 def test_reports_of_a_measurement_can_be_drawn(mlp, held_out):

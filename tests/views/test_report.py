@@ -69,6 +69,20 @@ def test_the_words_state_what_happened(two_runs, tmp_path):
     assert "lowest val_loss" in text
 
 
+def test_the_words_and_the_table_say_what_was_measured(tmp_path):
+    page, table, _ = write_report([_write(tmp_path, "run", journals.rotating(30))], tmp_path / "r.html")
+    assert "The 64 pairs took turns, 5 a probe at the median" in page.read_text()
+    rows = _table(table)
+    assert [row["measured"] for row in rows] == ["5"] * 29 + ["64"]
+    assert {row["pairs"] for row in rows} == {"64"}
+    assert len(page.read_text()) < 300_000
+
+
+def test_of_whole_measurements_the_words_say_no_more(two_runs, tmp_path):
+    page, *_ = write_report([two_runs["clean"][0]], tmp_path / "r.html")
+    assert "took turns" not in page.read_text()
+
+
 def test_start_best_warning_and_end_are_in_the_page_whole(two_runs, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "_MOST_PROBES", 2)
     page, *_ = write_report([two_runs["noisy"][0]], tmp_path / "r.html")

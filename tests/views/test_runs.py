@@ -1,6 +1,7 @@
 import base64
 import json
 import math
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from foldmon.views.run.best import best_probe
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Rows, readable
+from foldmon.views.run.undrawn import UNDRAWN
 from tests.exporters.examples import held_out
 from tests.views import journals
 
@@ -84,6 +86,53 @@ def test_the_payload_holds_the_journals_numbers(tmp_path):
     (warning,) = payload["warnings"]
     assert warning["step"] == next(p["step"] for p in probes if p["warning"]["event"])
     assert payload["state"] == "running"
+
+
+def test_a_run_of_shares_tells_how_many_pairs_stand_behind_a_point(tmp_path):
+    payload = _run(journals.write(tmp_path / "journal.jsonl", journals.rotating(30))).payload()
+    assert payload["columns"]["measured"] == [5] * 29 + [64]
+    assert payload["columns"]["pairs"] == [64] * 30
+
+
+def test_an_older_record_measured_all_pairs_of_which_it_has_paths():
+    record = journals.training(1, 2)[1]
+    row = readable(record)
+    assert (row.values["measured"], row.values["pairs"], row.shared) == (64, 64, False)
+    del record["network_r1"]
+    assert (readable(record).values["measured"], readable(record).shared) == (None, False)
+
+
+def test_rows_are_the_same_without_what_no_curve_is_made_of(tmp_path):
+    for separators in ((",", ":"), (", ", ": ")):
+        for record in journals.rotating(3, 6)[1:]:
+            record["logged"] = {"r1": 0.5, "entropy": 2.0}
+            record["notes"] = ['said "path_r1": [1, 2], and more', "ends"]
+            line = json.dumps(record, separators=separators).encode()
+            kept = json.loads(UNDRAWN.sub(b'"":0', line))
+            whole, short = readable(record), readable(kept)
+            assert short.values == whole.values
+            assert short.logged == whole.logged
+            assert kept["notes"] == record["notes"]
+            np.testing.assert_array_equal(short.cumulative, whole.cumulative)
+            assert not {"path_r1", "path_r2", "path_r1_cumulative", "class_matrix", "r1"} & set(kept)
+            assert set(kept["decision"]) == {"changes", "elsewhere", ""}
+
+
+def test_a_line_of_many_paths_and_layers_is_short_before_it_is_parsed():
+    record = journals.rotating(2, 200)[2]
+    line = json.dumps(record, separators=(",", ":")).encode()
+    assert len(line) > 150_000
+    assert len(UNDRAWN.sub(b'"":0', line)) < len(line) / 10
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"r1":' + b"[" * 10**6, b'{"r1":[' + b"]" * 10**6, b'"r1":[]x' * 10**5, b'{"path_r1":[[1],[2' * 10**5],
+)
+def test_a_damaged_line_takes_no_longer(line):
+    began = time.perf_counter()
+    UNDRAWN.sub(b'"":0', line)
+    assert time.perf_counter() - began < 2
 
 
 def test_what_is_not_a_number_reaches_the_page_as_nothing(tmp_path):
@@ -173,6 +222,12 @@ def test_a_whole_probe_is_found_by_its_number(tmp_path):
     assert run.probe(3)["class_names"] == records[3]["class_names"]
     assert run.probe(3)["folding"] == records[3]["folding"]
     assert run.probe(99) is None
+
+
+def test_without_a_score_the_first_tenth_of_the_steps_is_no_best_probe():
+    steps = [*range(50), *range(50, 1000, 50)]
+    changes = [0.0] * 50 + [1.0] * 10 + [0.9] + [1.1] * 8
+    assert best_probe(steps, [{}] * 69, changes) == (60, "least decision folding")
 
 
 def test_the_best_probe_follows_the_held_out_score_not_the_training_loss():

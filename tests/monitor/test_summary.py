@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import numpy as np
+
+import foldmon
+from foldmon.folding.model.prober import Prober
+from foldmon.folding.sampled import measure_sampled
+from foldmon.monitor.summary import report_table
+from foldmon.sampling.rotation import Rotation
+
+
+def test_of_a_share_the_summary_says_what_is_estimated_and_of_how_many(mlp, held_out):
+    pairs = foldmon.draw_pairs(held_out, 12)
+    found = measure_sampled(Prober(mlp, pairs), 9, np.array([3, 5]))
+    text = report_table(Rotation(pairs, 9, seed=0).taken_in(found, step=7))
+    assert "estimates for all 12 pairs, which take turns; dead units are of the 2 of this turn" in text
+    assert "which take turns" not in report_table(foldmon.measure(mlp, pairs, points=9))
