@@ -18,6 +18,7 @@ from foldmon.exporters.base import Exporter
 from foldmon.exporters.callables import name_of
 from foldmon.exporters.output import Output
 from foldmon.exporters.resolve import ExporterLike, resolve
+from foldmon.folding.data.drawing import draw_panel
 from foldmon.folding.data.pairs import Pairs, draw_pairs
 from foldmon.folding.model.prober import Forward
 from foldmon.folding.model.unwrap import require_module
@@ -65,6 +66,7 @@ def watch(
     layers: str | Sequence[str] | None = None,
     at: str | None = None,
     forward: Forward | None = None,
+    samples: int = 512,
     exporters: Sequence[ExporterLike] | ExporterLike | None = None,
     on_warning: OnWarning | None = None,
     background: bool = True,
@@ -97,6 +99,9 @@ def watch(
         at: path of the module whose output is interpolated instead of the inputs; None finds it for token
             models.
         forward: ``forward(model, inputs)``, for models that are called in a way of their own.
+        samples: held-out inputs whose predictions are followed beside the pairs, with their mean loss and
+            accuracy where the data hold classes; fewer where they would take more than 256 MiB or are dear
+            to read, none for 0.
         exporters: exporters, the words "tensorboard", "mlflow", "wandb", "console", or functions
             ``f(values, step)`` that are called with each probe's numbers by name, in a thread of their own;
             None means TensorBoard, a console line now and then, and MLflow where a run is active. A journal
@@ -143,9 +148,14 @@ def watch(
     def draw() -> Pairs:
         return data if isinstance(data, Pairs) else draw_pairs(data, pairs, seed=seed)
 
-    team = team_of(model)
-    drawn = draw() if team is None else team.same_pairs(draw)
-    subject = Subject(model, drawn, config, forward, team)
+    team, held_out = team_of(model), None
+    if team is not None:
+        drawn = team.same_pairs(draw)  # whose ranks follow no inputs beside them
+    elif samples:
+        drawn, held_out = draw_panel(data, pairs, samples, seed=seed)
+    else:
+        drawn = draw()
+    subject = Subject(model, drawn, config, forward, team, held_out)
     journal, delivered = _destinations(exporters, log_dir, team)
     close_earlier(model, journal.path)
     output = Output(journal, delivered, _write_report)

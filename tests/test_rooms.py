@@ -11,11 +11,11 @@ import foldmon
 ROOT = Path(foldmon.__file__).parent
 # From the ground up. A file beside the rooms is a room of its own.
 HOUSE = (
-    "torch_internals", "folding", "config", "journal", "regularize", "warning", "sampling", "exporters", "views",
-    "monitor", "watching", "commands", "integrations",
+    "torch_internals", "folding", "config", "journal", "regularize", "warning", "sampling", "exporters",
+    "views", "monitor", "watching", "commands", "integrations",
 )  # fmt: skip
 FOLDING = (
-    "undisturbed", "data", "results", "symbols", "model", "sampled", "exact", "auto", "measuring",
+    "undisturbed", "data", "results", "symbols", "model", "held_out", "sampled", "exact", "auto", "measuring",
 )  # fmt: skip
 # What stands on the ground: nothing of the product is below it.
 NOTHING_ABOVE = {"folding": {"torch_internals"}, "journal": {"folding"}, "exporters": {"folding", "journal"}}

@@ -41,6 +41,7 @@ class Config:
     allowance: float = 1.0
     pairs: int = 64
     points: int = 33
+    samples: int = 512
     method: Literal["auto", "sampled", "exact"] = "auto"
     layers: str | Sequence[str] | None = None
     at: str | None = None
@@ -62,6 +63,7 @@ class Config:
         )
         _check(_whole(self.pairs, 2), "pairs", self, "at least 2")
         _check(_whole(self.points, 2), "points", self, "at least 2 (both ends)")
+        _check(_whole(self.samples, 0), "samples", self, "a number of inputs, 0 for none")
         _check(self.method in _METHODS, "method", self, f"one of {', '.join(_METHODS)}")
         _check(_words(self.layers), "layers", self, "a name, a list of names, or None")
         _check(self.at is None or isinstance(self.at, str), "at", self, "the path of a module, or None")

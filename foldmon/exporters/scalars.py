@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Sequence
 from itertools import count
 
-from foldmon.journal.schema import ProbeRecord
+from foldmon.journal.schema import HeldOutEntry, ProbeRecord
 
 # What neither a tag of TensorBoard nor a metric of MLflow takes, and what could climb out of a folder.
 _FORBIDDEN = re.compile(r"[^\w\-.:]+")
@@ -58,6 +58,7 @@ def scalars(record: ProbeRecord, layers: Container[str] | None = None) -> dict[s
     if (decision := record["decision"]) is not None:
         values["folding/decision/changes"] = decision["changes"]
         values["folding/decision/elsewhere"] = decision["elsewhere"]
+    values |= _held_out(record.get("held_out"))
     values["folding/warning/level"] = record["warning"]["level"]
     monitor = record["monitor"]
     values["foldmon/overhead"] = monitor["overhead"]
@@ -65,6 +66,20 @@ def scalars(record: ProbeRecord, layers: Container[str] | None = None) -> dict[s
     values["foldmon/skipped"] = monitor["skipped"]
     for name, value in record["logged"].items():
         values[_unused(safe_tag(name), values)] = value
+    return values
+
+
+def _held_out(entry: HeldOutEntry | None) -> dict[str, float]:
+    if entry is None:
+        return {}
+    values: dict[str, float] = {}
+    for name, value, ends in (
+        ("loss", entry["loss"], entry["loss_interval"]),
+        ("accuracy", entry["accuracy"], entry["accuracy_interval"]),
+    ):
+        if value is not None and ends is not None:
+            values[f"heldout/{name}"] = value
+            values[f"heldout_ci/{name}_lower"], values[f"heldout_ci/{name}_upper"] = ends
     return values
 
 

@@ -59,7 +59,7 @@ def measure(
         at: path of the module whose output is interpolated instead of the inputs.
         forward: ``forward(model, inputs)``, for models that are called in a way of their own.
         chunk: inputs of one forward pass; None keeps the largest activation near 16 MiB on the CPU and
-            256 MiB on other devices.
+            256 MiB on other devices, and within four times that all that lives at once.
         max_evaluations: most inputs passed forward, for "exact" (None: no bound, else at least 2 a path;
             ``report.exact`` is False where it was reached) and "auto" (None: pairs
             times points, what sampling costs).

@@ -31,6 +31,10 @@ def flaw(record: Record) -> str | None:
                 return f"'{key}' has {len(values)} values for {len(record['layers'])} layers"
         if len(record["phi_interval"]) != 2:
             return "'phi_interval' has not two ends"
+        held_out = record.get("held_out")
+        intervals = [] if held_out is None else [held_out["loss_interval"], held_out["accuracy_interval"]]
+        if any(interval is not None and len(interval) != 2 for interval in intervals):
+            return "an interval of 'held_out' has not two ends"
     return wrong
 
 
@@ -56,10 +60,11 @@ def read_checked(journal: str | os.PathLike[str]) -> tuple[list[Record], list[st
 
 
 def _wrong(part: Mapping[str, Any], schema: type) -> Iterator[str]:
-    """What of the keys that ``schema`` requires is missing or of another type."""
-    for key, fits, entry in _required(schema):
+    """What of the keys that ``schema`` requires is missing or of another type; of others what lies inside."""
+    for key, fits, entry in _looked_at(schema):
         if key not in part:
-            yield f"'{key}' is missing"
+            if key in schema.__required_keys__:  # type: ignore[attr-defined]
+                yield f"'{key}' is missing"
         elif not fits(part[key]):
             yield f"'{key}' is {_shortened(part[key])}"
         elif entry is not None and part[key] is not None:
@@ -67,13 +72,13 @@ def _wrong(part: Mapping[str, Any], schema: type) -> Iterator[str]:
 
 
 @functools.cache
-def _required(schema: Any) -> list[tuple[str, Callable[[Any], bool], type | None]]:
-    """Name, check and, of a mapping with a schema of its own, that schema, of each required key."""
-    return [
+def _looked_at(schema: Any) -> list[tuple[str, Callable[[Any], bool], type | None]]:
+    """Name, check and the mapping's own schema, if any, of each key that is required or has such a schema."""
+    keys = [
         (key, _check(hint), next(filter(is_typeddict, (hint, *get_args(hint))), None))
         for key, hint in get_type_hints(schema).items()
-        if key in schema.__required_keys__
     ]
+    return [entry for entry in keys if entry[0] in schema.__required_keys__ or entry[2] is not None]
 
 
 def _check(hint: Any) -> Callable[[Any], bool]:

@@ -71,6 +71,23 @@ class DecisionEntry(_Decision, total=False):
     of: int  # C, 0 where unknown
 
 
+class _HeldOut(TypedDict):
+    loss: float | None  # mean cross-entropy in nats, None without classes that the outputs stand for
+    loss_interval: list[float] | None  # (2,) its 95% interval
+    accuracy: float | None  # share of right predictions
+    accuracy_interval: list[float] | None  # (2,)
+
+
+class HeldOutEntry(_HeldOut, total=False):
+    """Predictions of held-out inputs, see :class:`foldmon.folding.results.score.HeldOutScore`."""
+
+    inputs: int  # N, of which loss and accuracy are
+    measured: list[int] | None  # (R,) places of the inputs predicted now, block by block; None where all were
+    losses: list[float] | None  # (R,) of these
+    correct: list[int] | None  # (R,) 1 or 0
+    predicted: list[int]  # (R,) class
+
+
 class _Measurement(TypedDict):
     step: int  # training step
     phi: float  # mean network folding over the paths
@@ -108,6 +125,7 @@ class Measurement(_Measurement, total=False):
     evaluations: int  # inputs passed forward
     seconds: float  # wall time of the measurement
     notes: list[str]
+    held_out: HeldOutEntry | None  # None where none were predicted
 
 
 class WarningEvent(TypedDict):

@@ -191,12 +191,14 @@ class RunningMonitor(Monitor):
     # Checkpoints
 
     def state_dict(self) -> dict[str, Any]:
+        held_out = self._subject.held_out
         return {
             "step": self._step,
             "skipped": self.skipped,
             "pairs": self._subject.pairs.fingerprint(),
             "alarm": self._alarm.state_dict(),
             "rotation": self._rotation.state_dict(),
+            "held_out": None if held_out is None else held_out.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -210,6 +212,9 @@ class RunningMonitor(Monitor):
         self._alarm.load_state_dict(state["alarm"])
         if fingerprint == self._subject.pairs.fingerprint():
             self._rotation.load_state_dict(state["rotation"])
+            if (held_out := self._subject.held_out) is not None and state["held_out"] is not None:
+                with contextlib.suppress(ValueError):  # of other inputs: their curve begins anew
+                    held_out.load_state_dict(state["held_out"])
         else:
             logger.warning(
                 "foldmon: the resumed run draws other held-out pairs than the saved one; phi may jump. "
@@ -262,7 +267,7 @@ class RunningMonitor(Monitor):
     def _probe(self, step: int, stall: float, paths: Ints | None, *, charged: bool = True) -> FoldingReport:
         began, worked = time.perf_counter(), time.thread_time()
         with self._measuring:
-            found = self._subject.measure(paths)
+            found = self._subject.measure(paths, step)
             report = self._rotation.taken_in(found, step)
             measured, logged = report.to_dict(), self._logged.take()
             warning = self._judged(found, step)

@@ -66,6 +66,8 @@ def _headline(report: FoldingReport) -> str:
             f"\ndecision: {report.decision.mean_changes:.2f} class changes a path, "
             f"{report.decision.mean_elsewhere:.1%} of it in a third class"
         )
+    if report.held_out is not None:
+        text += f"\nheld-out: {report.held_out}"
     return text
 
 

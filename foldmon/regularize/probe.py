@@ -124,9 +124,9 @@ class SoftProbe:
         device = device_of(self.model)
         lines = StraightPaths(self.model, pairs, device, dtype_of(self.model))
         lines.hook(stack)
-        with torch.no_grad():
-            lines.capture(lambda inputs: self.forward(self.model, inputs), rows_at_once=64)
         paths = torch.arange(len(pairs), device=device).repeat_interleave(self.points)
+        with torch.no_grad():
+            lines.capture(lambda inputs: self.forward(self.model, inputs), paths)
         t = torch.linspace(0, 1, self.points, dtype=torch.float64).to(device).repeat(len(pairs))
         layers: list[tuple[Tensor, Thresholds]] = []
 

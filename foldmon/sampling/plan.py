@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from foldmon.config.options import Config
 from foldmon.folding.data.pairs import Pairs
+from foldmon.folding.held_out import HeldOutPanel
 from foldmon.folding.measuring import measure_with
 from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.results.report import FoldingReport
+from foldmon.folding.results.score import HeldOutScore
 from foldmon.folding.results.statistics import Ints
 
 
@@ -22,11 +24,13 @@ class Plan:
         pairs: held-out pairs.
         config: options.
         forward: calls the model in a way of its own, None for ``model(inputs)``.
+        held_out: inputs whose predictions are followed beside the pairs, None for none.
     """
 
     pairs: Pairs
     config: Config
     forward: Forward | None
+    held_out: HeldOutPanel | None = None
 
     def prober(self, module: nn.Module) -> Prober:
         """Look a module over: errors of the model or the options show here."""
@@ -45,8 +49,19 @@ class Plan:
         """In how many parts the panel may be measured: in single pairs, where they are sampled."""
         return 1 if self.config.method == "exact" else len(self.pairs)
 
-    def measure(self, prober: Prober, paths: Ints | None = None) -> FoldingReport:
-        """A probe of some pairs, or of all, on a prober that :meth:`prober` made."""
+    def measure(self, prober: Prober, paths: Ints | None, step: int) -> FoldingReport:
+        """A probe of some pairs, or of all, on a prober that :meth:`prober` made, and of held-out inputs."""
+        report = self._measure(prober, paths)
+        return replace(report, held_out=self._predicted(prober, paths, step))
+
+    def _predicted(self, prober: Prober, paths: Ints | None, step: int) -> HeldOutScore | None:
+        """Of the held-out inputs the same share as of the pairs, and at least one block."""
+        if self.held_out is None:
+            return None
+        share = 1.0 if paths is None else len(paths) / len(self.pairs)
+        return self.held_out.measure(prober, max(1, round(share * self.held_out.inputs)), step)
+
+    def _measure(self, prober: Prober, paths: Ints | None) -> FoldingReport:
         # The same points on the same pairs in every turn: only the weights differ between two values of
         # a pair, and no other method is cheaper in time.
         method = "sampled" if self.config.method == "auto" else self.config.method

@@ -30,7 +30,7 @@ class Strategy(Protocol):
     def snapshot(self) -> bool:
         """Take over the weights as they are, in the training thread; False where that cannot be done."""
 
-    def measure(self, paths: Ints | None) -> FoldingReport:
+    def measure(self, paths: Ints | None, step: int) -> FoldingReport:
         """Measure some pairs, or all, on the weights of the last snapshot."""
 
 
@@ -56,18 +56,18 @@ class OnCopy:
             self._copied.record()
         return True
 
-    def measure(self, paths: Ints | None) -> FoldingReport:
+    def measure(self, paths: Ints | None, step: int) -> FoldingReport:
         """Measure the copy, on what earlier probes know of it."""
         # Not kept after a probe that failed.
         kept, self._prober = self._prober, None
         with _side_stream(self._copied):
             try:
                 prober = kept or self._plan.prober(self.replica.module)
-                report = self._plan.measure(prober, paths)
+                report = self._plan.measure(prober, paths, step)
             except ModelChangedError:
                 logger.info("foldmon: the model runs in another way than before; its layers are found anew")
                 prober = self._plan.prober(self.replica.module)
-                report = self._plan.measure(prober, paths)
+                report = self._plan.measure(prober, paths, step)
         self._prober = prober
         return report
 
@@ -88,14 +88,14 @@ class InPlace:
         """The model is at hand."""
         return True
 
-    def measure(self, paths: Ints | None) -> FoldingReport:
+    def measure(self, paths: Ints | None, step: int) -> FoldingReport:
         """Measure the model as it is.
 
         Raises:
             RuntimeError: the model no longer exists.
         """
         with _at_rest(self._model, self._plan.config.seed if self._draws else None) as model:
-            return self._plan.measure(self._plan.prober(model), paths)
+            return self._plan.measure(self._plan.prober(model), paths, step)
 
 
 class AsTeam:
@@ -115,7 +115,7 @@ class AsTeam:
         """The model is at hand."""
         return True
 
-    def measure(self, paths: Ints | None) -> FoldingReport:
+    def measure(self, paths: Ints | None, step: int) -> FoldingReport:
         """Measure together with all other ranks.
 
         Raises:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from torch import nn
 
 from foldmon.config.options import Config
+from foldmon.folding.data.heldout import HeldOut
 from foldmon.folding.data.pairs import Pairs
+from foldmon.folding.held_out import HeldOutPanel
 from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.model.unwrap import unwrap
 from foldmon.folding.results.coverage import Coverage
@@ -39,11 +41,13 @@ class Subject:
         forward: calls the model in a way of its own.
         team: the processes that train the model together, each of which measures its share of the pairs
             in its training thread; None where this one is alone.
+        held_out: inputs whose predictions are followed, None for none.
 
     Attributes:
         a_pair: seconds that a pair seems to take, from the passes that looked the model over.
         reason: why the model is measured in place, in words, where a copy was wished and cannot be.
         coverage: what of the model is measured.
+        held_out: the panel of followed inputs, None where there is none.
 
     Raises:
         ValueError: the model or the options do not fit, see :class:`foldmon.folding.model.prober.Prober`.
@@ -56,6 +60,7 @@ class Subject:
         config: Config,
         forward: Forward | None,
         team: Team | None = None,
+        held_out: HeldOut | None = None,
     ) -> None:
         if any(is_lazy(tensor) for tensor in model.parameters()):
             raise ValueError(
@@ -68,7 +73,8 @@ class Subject:
             )
         inner = unwrap(model)
         self._model = weakref.ref(inner)
-        self._plan = Plan(pairs, config, forward)
+        self.held_out = None if held_out is None else HeldOutPanel(held_out, config.seed)
+        self._plan = Plan(pairs, config, forward, self.held_out)
         self.pairs, self.team = pairs, team
         self.reason: str | None = None
         replica = self._copy(inner) if config.background and team is None else None
@@ -108,15 +114,16 @@ class Subject:
         """Whether the model no longer exists."""
         return self._model() is None
 
-    def measure(self, paths: Ints | None = None) -> FoldingReport:
+    def measure(self, paths: Ints | None = None, step: int = 0) -> FoldingReport:
         """Measure the copy (in any thread), or the model itself (in the training thread only).
 
         Args:
             paths: shape (m,), places of the pairs to measure; None for all.
+            step: training step.
         """
         if self.strategy is None:
             raise RuntimeError("the monitor is closed")
-        return self.strategy.measure(paths)
+        return self.strategy.measure(paths, step)
 
     def release(self) -> None:
         """Free the private copy; nothing is measured any more."""

@@ -1,4 +1,4 @@
-"""Peak memory of a probe over that of the bare forward pass, in the same chunks, by depth.
+"""Peak memory of a probe over that of the bare forward pass, in the same chunks: by depth, and of wide ends.
 
 Every figure comes from a process of its own: the highest resident memory, less what was resident before
 (the model, its inputs and the libraries). Linux with glibc only.
@@ -16,18 +16,36 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 from workloads import WORKLOADS, Workload, mlp
 
 from foldmon import Pairs
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.sampled import measure_sampled, paths_at_once
 
-CASES: dict[str, Workload] = {workload.name: workload for workload in WORKLOADS} | {
-    f"MLP {depth} x 512": Workload(
+DEPTHS = (
+    Workload(
         f"MLP {depth} x 512", lambda depth=depth: mlp(depth=depth), lambda n: torch.randn(n, 512), 256, 33
     )
     for depth in (6, 24, 96)
-}
+)
+WIDE = (
+    Workload(
+        "200,000 inputs",
+        lambda: nn.Sequential(nn.Linear(200_000, 64), nn.ReLU(), nn.Linear(64, 10)),
+        lambda n: torch.randn(n, 200_000),
+        64,
+        33,
+    ),
+    Workload(
+        "20,000 outputs a token",
+        lambda: nn.Sequential(nn.Embedding(20_000, 32), nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 20_000)),
+        lambda n: torch.randint(20_000, (n, 32)),
+        64,
+        33,
+    ),
+)
+CASES: dict[str, Workload] = {workload.name: workload for workload in (*WORKLOADS, *DEPTHS, *WIDE)}
 
 
 def bare_pass(prober: Prober, paths: int, points: int) -> None:
@@ -74,6 +92,7 @@ def peak(case: str, kind: str, repeats: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("cases", nargs="*", help="which ones; all without")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -81,7 +100,7 @@ def main() -> None:
         child(*arguments.child)
         return
     print(f"{'model':24}{'bare MiB':>10}{'probe MiB':>11}{'ratio':>8}")
-    for case in CASES:
+    for case in arguments.cases or CASES:
         bare, probe = (peak(case, kind, arguments.repeats) for kind in ("bare", "probe"))
         print(f"{case:24}{bare:>10.1f}{probe:>11.1f}{probe / bare:>8.3f}", flush=True)
 

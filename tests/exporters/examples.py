@@ -14,6 +14,13 @@ def start(layers: int = 3) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def held_out(**changes: Any) -> dict[str, Any]:
+    return {
+        "loss": 0.31, "loss_interval": [0.25, 0.4], "accuracy": 0.9, "accuracy_interval": [0.87, 0.92],
+        "inputs": 512, "measured": [3, 4], "losses": [0.1, 0.5], "correct": [1, 0], "predicted": [2, 2],
+    } | changes  # fmt: skip
+
+
 def probe(step: int, phi: float = 0.02, layers: int = 3, event: dict | None = None) -> dict[str, Any]:
     names = [f"block.{place}.relu" for place in range(layers)]
     return {

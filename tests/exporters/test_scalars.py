@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from foldmon.exporters.mlflow import metric_name
 from foldmon.exporters.scalars import layer_tags, safe_name, scalars
-from tests.exporters.examples import probe
+from tests.exporters.examples import held_out, probe
 
 
 def test_the_names_are_those_of_the_design():
@@ -14,6 +14,18 @@ def test_the_names_are_those_of_the_design():
         "foldmon/overhead", "foldmon/probe_seconds", "foldmon/skipped", "val_loss",
     }  # fmt: skip
     assert expected <= set(tags)
+
+
+def test_held_out_loss_and_accuracy_have_names_of_their_own():
+    values = scalars(probe(0) | {"held_out": held_out()})
+    found = {tag: value for tag, value in values.items() if tag.startswith("heldout")}
+    assert found == {
+        "heldout/loss": 0.31, "heldout_ci/loss_lower": 0.25, "heldout_ci/loss_upper": 0.4,
+        "heldout/accuracy": 0.9, "heldout_ci/accuracy_lower": 0.87, "heldout_ci/accuracy_upper": 0.92,
+    }  # fmt: skip
+    unknown = dict.fromkeys(("loss", "loss_interval", "accuracy", "accuracy_interval"))
+    for entry in (None, held_out(**unknown)):
+        assert scalars(probe(0) | {"held_out": entry}) == scalars(probe(0))
 
 
 def test_names_cannot_climb_out_of_a_tag():

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from foldmon.journal.following import Tail, read_at
-from foldmon.views.run.reading import _UNDRAWN
+from foldmon.views.run.undrawn import UNDRAWN
 
 
 def _lines(*steps):
@@ -75,7 +75,7 @@ def test_what_is_left_out_is_not_parsed_and_text_stays_text(tmp_path):
     path = tmp_path / "journal.jsonl"
     record = {"kind": "probe", "r1": [1.0, 2.0], "layers": ['"r1": [3]'], "step": 4}
     path.write_text(json.dumps(record) + "\n" + json.dumps(record, separators=(",", ":")) + "\n")
-    lines = Tail(path, leave_out=_UNDRAWN).read()
+    lines = Tail(path, leave_out=UNDRAWN).read()
     for line in lines:
         assert "r1" not in line.record
         assert line.record["layers"] == record["layers"]

@@ -18,7 +18,7 @@ from foldmon.exporters.scalars import (
 from foldmon.journal.check import flaw
 from foldmon.journal.following import parsed, read_journal
 from foldmon.journal.writing import JSONLExporter
-from tests.exporters.examples import probe, start
+from tests.exporters.examples import held_out, probe, start
 
 LINES = [
     b"\x00",
@@ -70,6 +70,11 @@ DAMAGE = [
     ({"warning": {"level": 1, "event": {}}}, "'step' is missing"),
     ({"warning": {"level": 1, "event": EVENT | {"reasons": "no list"}}}, "'reasons' is 'no list'"),
     ({"monitor": {}}, "'overhead' is missing"),
+    ({"held_out": 1}, "'held_out' is 1"),
+    ({"held_out": {}}, "'loss' is missing"),
+    ({"held_out": held_out(loss="low")}, "'loss' is 'low'"),
+    ({"held_out": held_out(accuracy_interval=[0.1])}, "an interval of 'held_out' has not two ends"),
+    ({"held_out": held_out(loss_interval=0.1)}, "'loss_interval' is 0.1"),
     ({"logged": {"loss": "low"}}, "'logged' is {'loss': 'low'}"),
 ]
 

@@ -11,6 +11,7 @@ from foldmon.views.run.best import best_probe
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Rows, readable
 from foldmon.views.run.undrawn import UNDRAWN
+from tests.exporters.examples import held_out
 from tests.views import journals
 
 
@@ -142,6 +143,21 @@ def test_what_is_not_a_number_reaches_the_page_as_nothing(tmp_path):
     assert payload["columns"]["lower"][0] is payload["columns"]["upper"][0] is None
     assert payload["columns"]["changes"][0] is None
     np.testing.assert_array_equal(_matrix(payload, "folding")[0], np.float32([math.nan, 0.5]))
+
+
+def test_held_out_numbers_have_columns_of_their_own():
+    columns = ("loss", "loss_lower", "loss_upper", "accuracy", "accuracy_lower", "accuracy_upper")
+    record = journals.training(1, 2)[1]
+    unknown = dict.fromkeys(("loss", "loss_interval", "accuracy", "accuracy_interval"))
+    for entry, expected in (
+        (held_out(), [0.31, 0.25, 0.4, 0.9, 0.87, 0.92]),
+        (held_out(**unknown), [None] * 6),
+        (None, [None] * 6),
+    ):
+        values = readable(record | {"held_out": entry}).values
+        assert [values[f"heldout_{name}"] for name in columns] == expected
+    assert readable(record).values["heldout_loss"] is None
+    assert readable(record | {"held_out": "nonsense"}) is None
 
 
 def test_layers_that_come_later_are_missing_before(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,10 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from foldmon.folding.data.heldout import HeldOut, read_held_out
+from foldmon.folding.data.heldout import HeldOut, reading
 from foldmon.folding.data.trees import (
     batch_size,
     describe,
+    fingerprint,
     take_rows,
     to_tensors,
 )
@@ -80,12 +80,7 @@ class Pairs(ByContent):
 
     def fingerprint(self) -> str:
         """A short text that equal pairs share, to recognise them in a resumed run."""
-        digest = hashlib.sha256()
-        for leaf in pytree.tree_leaves((self.first, self.second)):
-            if isinstance(leaf, Tensor):
-                content = leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-                digest.update(content.numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return fingerprint((self.first, self.second))
 
     def __getitem__(self, places: int | slice | Sequence[int] | npt.NDArray[Any] | Tensor) -> Pairs:
         """Some of the pairs, as pairs: of a number one, of a slice, whole numbers or a mask those.
@@ -146,12 +141,26 @@ def draw_pairs(data: Any, count: int = 64, *, kind: Kind = "inter", seed: int = 
         >>> len(pairs), bool((pairs.classes[:, 0] != pairs.classes[:, 1]).all())
         (12, True)
     """
+    generator = np.random.default_rng(seed)
+    with reading(data, inputs_for(count), generator) as source:
+        held_out = source.first
+    rows, kind = drawn_rows(held_out, count, kind, generator)
+    return pairs_at(held_out, rows, kind)
+
+
+def inputs_for(count: int) -> int:
+    """How many inputs are read to draw so many pairs from."""
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
+    return max(4 * count, 256)
+
+
+def drawn_rows(
+    held_out: HeldOut, count: int, kind: Kind, generator: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], Kind]:
+    """The rows of both ends of each pair, shape (P, 2), and the kind that they are in the end."""
     if kind not in ("inter", "intra", "any"):
         raise ValueError(f'kind must be "inter", "intra" or "any", got {kind!r}')
-    generator = np.random.default_rng(seed)
-    held_out = read_held_out(data, wanted=max(4 * count, 256), generator=generator)
     if len(held_out) < 2:
         raise ValueError(
             f"held-out data with {len(held_out)} input(s) cannot make a pair; pass at least two, "
@@ -161,25 +170,19 @@ def draw_pairs(data: Any, count: int = 64, *, kind: Kind = "inter", seed: int = 
         raise ValueError('kind="intra" needs labels: pass (inputs, labels) or a labelled data set')
     labels = None if kind == "any" else held_out.labels
     if labels is None:
-        rows = _any_pairs(len(held_out), count, generator)
-    else:
-        rows = _stratified_pairs(labels, count, kind, generator)
-    return _pairs_at(held_out, rows, kind if labels is not None else "any")
+        return _any_pairs(len(held_out), count, generator), "any"
+    return _stratified_pairs(labels, count, kind, generator), kind
 
 
-def _pairs_at(held_out: HeldOut, rows: npt.NDArray[np.int64], kind: Kind) -> Pairs:
+def pairs_at(held_out: HeldOut, rows: npt.NDArray[np.int64], kind: Kind) -> Pairs:
+    """The pairs of the given rows, shape (P, 2)."""
     classes: npt.NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
     if held_out.labels is not None:
         values, codes = np.unique(held_out.labels, return_inverse=True)
         classes, names = codes.reshape(-1)[rows].astype(np.int64), tuple(str(v) for v in values)
-    return Pairs(
-        take_rows(held_out.inputs, torch.from_numpy(rows[:, 0].copy())),
-        take_rows(held_out.inputs, torch.from_numpy(rows[:, 1].copy())),
-        classes,
-        names,
-        kind,
-    )
+    first, second = (held_out[np.ascontiguousarray(side)].inputs for side in rows.T)
+    return Pairs(first, second, classes, names, kind)
 
 
 def _any_pairs(size: int, count: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -19,6 +19,7 @@ from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.data.trees import call
 from foldmon.folding.model.batch_axis import batch_first
 from foldmon.folding.model.decoders import FIRST_TOKEN, ask_for_first_token
+from foldmon.folding.model.last_logits import ask_for_last_logits
 from foldmon.folding.model.memory import keep_freed_memory
 from foldmon.folding.model.names import choose
 from foldmon.folding.model.paths import StraightPaths
@@ -78,7 +79,8 @@ class Prober:
         axes: where each site's values hold the rows, as :func:`batch_first` takes it, for all sites.
         sorted: sites whose rows a sort of the model's moves; they are put back.
         coverage: Coverage of the whole model.
-        rows_at_once: rows of one pass that keep the largest activation near the memory target.
+        rows_at_once: rows of one pass that keep the largest activation near the memory target, and within
+            four times the target all that lives at once, inputs and outputs included.
         seconds_a_row: wall time of a row in a pass of a few; of larger passes usually less.
         evaluations: model evaluations (rows) in this measurement.
         began: when it began, on the clock of ``time.perf_counter``.
@@ -139,6 +141,9 @@ class Prober:
 
     def _scout(self, may_ask: bool) -> Found:
         like = torch.empty(0, dtype=self.dtype, device=self.device)
+        if may_ask:
+            with eager_eval(self.model, self.device):
+                self.forward = ask_for_last_logits(self.model, self.paths.first) or call
         try:
             return Scout(self.model, self.paths, self._call, like).find()
         except CannotCallError:
@@ -168,8 +173,6 @@ class Prober:
         try:
             with eager_eval(self.model, self.device), ExitStack() as stack:
                 self.paths.hook(stack)
-                if self.paths.embeddings:
-                    self.paths.capture(self._call, 64)  # of the weights as they are now
                 stack.enter_context(self._taps)
                 yield self
         finally:
@@ -281,9 +284,10 @@ class Prober:
         """
         if not self._active:
             raise RuntimeError("Prober.run is called within `with prober.active():` or prober.measure(...)")
+        self.paths.capture(self._call, paths)
+        inputs = self.paths.rows(paths, t)
         self._look, self._count = look, t.numel() * (paths.numel() if t.ndim == 2 else 1)
         self._taps.watch = watch
-        inputs = self.paths.rows(paths, t)
         try:
             self._met.clear()
             self._taps.restart()
@@ -314,10 +318,12 @@ class Prober:
         return self.forward(self.model, inputs)
 
     def _visit(self, site: str, reading: Reading) -> None:
+        if self._look is None:
+            return  # on the way to the modules that embed the ends of the paths
         if self._first_shapes is not None:
             self._first_shapes[site] = reading.values.shape
         place = self._places.get(site)
-        if place is None or self._look is None:
+        if place is None:
             if site not in self.axes and site not in self._found.not_covered:
                 self.notes[f"{site} runs in some passes only and is not measured"] = None
             return

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from foldmon.folding.data.trees import describe
 from foldmon.folding.model.batch_axis import batch_axis
+from foldmon.folding.model.footprint import Footprint
 from foldmon.folding.model.paths import StraightPaths
 from foldmon.folding.model.row_order import (
     Sample,
@@ -32,6 +34,9 @@ from foldmon.folding.undisturbed.flags import eager_eval
 # its place otherwise than they do is not in its order.
 _POINTS = (0, 1, 2, 3, 4)
 _FEWER = (4, 2, 0)
+
+# So many times the largest activation live at once in most models.
+_USUAL_LIVE = 4
 
 _OUT_OF_ORDER = (
     "its rows are not the inputs in the order of the batch (sorted, routed to experts, or folded in behind "
@@ -55,7 +60,7 @@ class Found:
         axes: where each site that can be measured holds the batch, as ``batch_first`` takes it.
         sizes: number of units of each, in order of execution.
         sorted: those whose rows a sort of the model's moves.
-        bytes_a_row: of the largest site.
+        bytes_a_row: of the largest site, or a quarter of all that lives at once where that is more.
         not_covered: what cannot be measured, with the reason.
         kinks: functions that bend or select outside activation layers, by place.
         seconds_a_row: wall time of a row in a pass of a few.
@@ -110,16 +115,22 @@ class Scout:
         sightings = self._taps.sightings
         with eager_eval(self.model, self.like.device), ExitStack() as stack:
             self.paths.hook(stack)
-            self.paths.capture(self._first_call, 64)
+            self.paths.capture(self._first_call, torch.arange(min(len(_POINTS), len(self.paths))))
             stack.enter_context(self._taps)
-            fewer, _ = self._pass(_FEWER)
+            fewer, _, bytes_of_fewer = self._pass(_FEWER)
             kinks = dict(sightings.kinks)
             began = time.perf_counter()
-            seen, output = self._pass(_POINTS)
+            seen, output, bytes_of_all = self._pass(_POINTS)
             seconds = time.perf_counter() - began
             not_covered = sightings.not_covered | hidden_activations(sightings, seen, self.like)
-        found = Found(not_covered=not_covered, notes=list(self.paths.notes), executed=sightings.executed)
-        found.seconds_a_row = seconds / len(_POINTS)
+        live = (bytes_of_all - bytes_of_fewer) // (len(_POINTS) - len(_FEWER))
+        found = Found(
+            bytes_a_row=max(1, live // _USUAL_LIVE),
+            seconds_a_row=seconds / len(_POINTS),
+            not_covered=not_covered,
+            notes=list(self.paths.notes),
+            executed=sightings.executed,
+        )
         for site, own in seen.items():
             self._place(found, site, own, fewer.get(site))
         for place, (name, shape) in sightings.kinks.items():
@@ -136,15 +147,18 @@ class Scout:
         back = put_back(torch.from_numpy(sample), order.cpu()).numpy() if order is not None and fits else None
         self._seen[site] = _Seen(values.shape, values.dtype, sample, back)
 
-    def _pass(self, points: Sequence[int]) -> tuple[dict[str, _Seen], Any]:
-        """What every site is given in a pass over some of the points, and the output."""
+    def _pass(self, points: Sequence[int]) -> tuple[dict[str, _Seen], Any, int]:
+        """What every site is given in a pass over some of the points, the output, and the bytes it took."""
         self._seen = {}
         which = torch.tensor(points, device=self.like.device)
-        inputs = self.paths.rows(which % len(self.paths), which / (len(_POINTS) - 1))
+        footprint = Footprint(chain(self.model.parameters(), self.model.buffers(), self.paths.tensors()))
+        with footprint:
+            inputs = self.paths.rows(which % len(self.paths), which / (len(_POINTS) - 1))
         self._taps.restart()
-        output = self._first_call(inputs)
+        with footprint:
+            output = self._first_call(inputs)
         self._taps.pause()
-        return self._seen, output
+        return self._seen, output, footprint.peak
 
     def _first_call(self, inputs: Any) -> Any:
         """Run the model for the first time, where inputs that do not fit show."""

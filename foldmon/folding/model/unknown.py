@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from foldmon.folding.model.taps import Sightings
 from foldmon.folding.symbols.registry import reader_of
 
+_ROWS = 2  # two tell what mixes rows, more would cost memory
+
 
 def hidden_activations(sightings: Sightings, sites: Iterable[str], like: Tensor) -> dict[str, str]:
     """Modules that ran and are activation layers that foldmon does not know, with what to do, by path.
@@ -30,7 +32,8 @@ def hidden_activations(sightings: Sightings, sites: Iterable[str], like: Tensor)
         if not name or name in with_sites or shape is None or not _is_leaf_of_others(module):
             continue
         if (cls, shape) not in tried:
-            tried[cls, shape] = _bends_pointwise(module, like.new_empty(shape))
+            few = [min(size, _ROWS) if axis == 0 else size for axis, size in enumerate(shape)]
+            tried[cls, shape] = _bends_pointwise(module, like.new_empty(few))
         if tried[cls, shape]:
             found[name] = (
                 f"{cls.__name__} is not known to foldmon; if it is an activation layer, call "

@@ -31,6 +31,8 @@ MEMORY = 0.97
 """What is left of the past in a variance after one more measurement."""
 SWITCHING = 0.02
 """Chance that from one probe to the next another rate holds."""
+TOLD = 30.0
+"""Degrees of freedom of a variance that is told."""
 _DIFFUSE = 1e4
 
 
@@ -74,12 +76,16 @@ class Composite:
         self.covariance[:, effects, effects] += (1.0 - kept**2) * EFFECT
         self.covariance[:, 0, 0] += self.rates * units
 
-    def correct(self, measured: Ints, values: Floats) -> None:
-        """Take in the values, shape (m, K), of the measured pairs, shape (m,). NaN says nothing."""
+    def correct(self, measured: Ints, values: Floats, variance: Floats | None = None) -> None:
+        """Take in the values, shape (m, K), of the measured pairs, shape (m,). NaN says nothing.
+
+        The variance between pairs, shape (K,), is judged by the errors of prediction where it is not told.
+        """
         known = np.isfinite(values)
         fresh: Bools = known.any(0) & (self.freedom == 0)
         if fresh.any():
             self._begin(fresh, values)
+        self._believe(variance)
         rows = measured + 1
         towards = self.covariance[:, :, rows] + self.covariance[:, :, :1]
         spread = towards[:, rows] + towards[:, :1] + (1.0 - EFFECT) * np.eye(len(rows))
@@ -90,6 +96,14 @@ class Composite:
         self.state += towards @ solved
         self.covariance -= towards @ (inverse @ towards.transpose(0, 2, 1))
         self.latest[measured] = np.where(known, values, self.latest[measured])
+        self._believe(variance)
+
+    def _believe(self, variance: Floats | None) -> None:
+        """Take the variance between pairs as it is told, where it is a number."""
+        if variance is not None:
+            told = np.isfinite(variance) & (self.freedom > 0)
+            self.freedom[told] = TOLD
+            self.squares[:, told] = TOLD * variance[told]
 
     def _begin(self, fresh: Bools, values: Floats) -> None:
         """The first values of a quantity: their mean is its level, and their size tells the variance's."""
@@ -115,11 +129,12 @@ class Composite:
         # The mean of a quantity's first values is its level: one of them is used up.
         self.freedom = kept * self.freedom + np.where(whole, count - fresh, 0)
 
-    def estimate(self, measured: Ints) -> tuple[Floats, Floats]:
+    def estimate(self, measured: Ints, variance: Floats | None = None) -> tuple[Floats, Floats]:
         """Mean over the panel now, and its variance about the mean over all pairs that might have been drawn.
 
         Args:
             measured: shape (m,), the pairs that were last taken in.
+            variance: shape (K,), between pairs, as :meth:`correct` was told it.
 
         Returns:
             Both of shape (K,). The variance is at least that of a mean of P pairs, judged by the spread of
@@ -131,8 +146,9 @@ class Composite:
         means = (pieces + (values - self.state[:, measured + 1]).sum(1)) / pairs
         mean = (self.weights * means).sum(0)
         variances = self.variance(measured)[:, None] * self.squares / np.maximum(self.freedom, 1e-9)
-        variance = (self.weights * (variances + (means - mean) ** 2)).sum(0)
-        return mean, np.maximum(variance, self._sampling())
+        found = (self.weights * (variances + (means - mean) ** 2)).sum(0)
+        told = np.nan if variance is None else variance / pairs
+        return mean, np.maximum(found, np.fmax(self._sampling(), told))
 
     def variance(self, measured: Ints) -> Floats:
         """Shape (G,), variance of the panel's estimated mean about the level, in units of that between pairs.

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmon.folding.results.composite import Composite
+from foldmon.folding.results.composite import RATES, Composite
 from foldmon.folding.results.statistics import Floats, Ints
 
 _NORMAL = NormalDist().inv_cdf(0.975)
@@ -43,6 +43,7 @@ class Panel:
         pairs: number of pairs P.
         classes: shape (P, 2), class index of each end, or None. Shares are balanced over pairs of classes.
         seed: of the order of the turns.
+        rates: of the level, see ``composite.RATES``.
 
     Raises:
         ValueError: no pairs, or classes of another shape.
@@ -59,12 +60,14 @@ class Panel:
         (True, True)
     """
 
-    def __init__(self, pairs: int, classes: Ints | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, pairs: int, classes: Ints | None = None, seed: int = 0, rates: tuple[float, ...] = RATES
+    ) -> None:
         if pairs < 1:
             raise ValueError(f"a panel needs at least one pair, got {pairs}")
         if classes is not None and np.shape(classes) != (pairs, 2):
             raise ValueError(f"classes must have shape ({pairs}, 2), got {np.shape(classes)}")
-        self.pairs = pairs
+        self.pairs, self._rates = pairs, rates
         self._order = turns(pairs, classes, seed)
         self._place = 0
         self._step = 0
@@ -82,7 +85,14 @@ class Panel:
         self._place = int(self._place + count) % self.pairs
         return self._order[places]
 
-    def update(self, step: int, measured: Ints, values: Floats, largest: float | Floats = np.inf) -> Estimate:
+    def update(
+        self,
+        step: int,
+        measured: Ints,
+        values: Floats,
+        largest: float | Floats = np.inf,
+        variance: Floats | None = None,
+    ) -> Estimate:
         """Take in what was measured at a step, and estimate the means over the panel.
 
         Only what is known by now is used. Where every pair was measured, the estimate is the plain mean, and
@@ -94,6 +104,7 @@ class Panel:
             values: shape (m, K), K quantities of each, none negative. NaN in a quantity leaves the others be.
                 Where K is not what it was, the history is dropped.
             largest: the largest value that a quantity can take, one for all or shape (K,).
+            variance: shape (K,), between pairs, where more is known of it than the pairs' values tell.
 
         Raises:
             ValueError: ``values`` of another shape, or a pair that is unknown or comes twice.
@@ -102,15 +113,15 @@ class Panel:
         self._check(measured, values)
         composite = self._composite
         if composite is None or composite.latest.shape[1] != values.shape[1]:
-            composite = self._composite = Composite(self.pairs, values.shape[1])
+            composite = self._composite = Composite(self.pairs, values.shape[1], self._rates)
         else:
             composite.advance(self._step, step)
         self._step = step
-        composite.correct(measured, values)
+        composite.correct(measured, values, variance)
         if len(measured) == self.pairs:
             mean, (lower, upper) = values.mean(0), bootstrap_intervals(values)
         else:
-            mean, variance = composite.estimate(measured)
+            mean, variance = composite.estimate(measured, variance)
             mean = np.clip(mean, 0.0, largest)
             lower, upper = _interval(mean, variance, composite.freedom)
         said = np.where(np.isfinite(values).all(0), 0.0, np.nan)
@@ -128,7 +139,7 @@ class Panel:
     def state_dict(self) -> dict[str, Any]:
         """All that the next estimate depends on, as plain JSON values (None for NaN)."""
         kept = self._composite
-        arrays = {} if kept is None else {name: _plain(getattr(kept, name)) for name in _ARRAYS}
+        arrays = {} if kept is None else {name: plain(getattr(kept, name)) for name in _ARRAYS}
         return {"order": self._order.tolist(), "place": self._place, "step": self._step, "composite": arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -143,7 +154,7 @@ class Panel:
         self._place, self._step, self._composite = state["place"], state["step"], None
         if state["composite"]:
             arrays = {name: np.array(state["composite"][name], dtype=np.float64) for name in _ARRAYS}
-            self._composite = Composite(self.pairs, arrays["latest"].shape[1])
+            self._composite = Composite(self.pairs, arrays["latest"].shape[1], self._rates)
             for name, array in arrays.items():
                 setattr(self._composite, name, array)
 
@@ -207,7 +218,8 @@ def _resampled(count: int, resamples: int = 2000) -> Floats:
     return times
 
 
-def _plain(array: Floats) -> Any:
+def plain(array: Floats) -> Any:
+    """The array as plain JSON values, None for NaN."""
     plain = array.astype(object)
     plain[np.isnan(array)] = None
     return plain.tolist()

@@ -12,6 +12,7 @@ from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.decision import DecisionFolding
 from foldmon.folding.results.distances import Distances
 from foldmon.folding.results.estimate import PanelEstimate
+from foldmon.folding.results.score import HeldOutScore
 from foldmon.folding.results.statistics import Floats, Ints, bootstrap_interval, class_pair_means
 
 
@@ -45,6 +46,7 @@ class FoldingReport(Distances):
         notes: what else to know of the numbers, in words.
         measured: shape (P,), places of these pairs in the monitor's panel; None where they are all of it.
         estimate: for the whole panel; None where all of it was measured.
+        held_out: HeldOutScore of a monitor's probe, None where it predicted no held-out inputs.
     """
 
     layers: tuple[str, ...]
@@ -64,6 +66,7 @@ class FoldingReport(Distances):
     notes: tuple[str, ...] = ()
     measured: Ints | None = None
     estimate: PanelEstimate | None = None
+    held_out: HeldOutScore | None = None
 
     def __post_init__(self) -> None:
         blurred = self.nonfinite > 0
@@ -164,6 +167,7 @@ class FoldingReport(Distances):
             "path_r1": self.r1.tolist(),
             "path_r2": self.r2.tolist(),
             "path_r1_cumulative": self.r1_cumulative.tolist(),
+            "held_out": None if self.held_out is None else self.held_out.to_dict(),
         }
 
     @property

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+NORMAL = NormalDist().inv_cdf(0.975)
+"""Of a normal distribution's 95% interval, in standard deviations."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -65,6 +69,22 @@ def bootstrap_interval(
     normal = NormalDist().inv_cdf(1.0 - tail)
     below, above = max(float(high), normal) * error, max(-float(low), normal) * error
     return max(0.0, mean - below), min(1.0, mean + above)
+
+
+def wilson_interval(share: float | Floats, count: int) -> tuple[Any, Any]:
+    """95% interval of a share of ``count`` independent cases, of one number or of each of an array.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
+
+    Example:
+        >>> from foldmon.folding.results.statistics import wilson_interval
+        >>> tuple(round(float(end), 4) for end in wilson_interval(0.0, 512))
+        (0.0, 0.0074)
+    """
+    ratio = NORMAL**2 / count
+    middle = (share + ratio / 2) / (1.0 + ratio)
+    half = np.sqrt(ratio * share * (1.0 - share) + ratio**2 / 4) / (1.0 + ratio)
+    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
 
 
 def class_pair_means(values: Floats, classes: Ints, count: int) -> Floats:

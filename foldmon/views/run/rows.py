@@ -26,6 +26,12 @@ def _at(*path: str | int) -> Callable[[Record], Any]:
     return get
 
 
+def _held_out(*path: str | int) -> Callable[[Record], Any]:
+    """None where no inputs were predicted, or none with a class."""
+    get = _at("held_out", *path)
+    return lambda record: get(record) if _at("held_out", path[0])(record) is not None else None
+
+
 def _pairs(record: Record) -> Any:
     """Number of pairs of the panel; an older journal tells by those measured, which were all."""
     paths = record.get("network_r1")
@@ -50,6 +56,12 @@ COLUMNS: dict[str, Callable[[Record], Any]] = {
     "max": _at("phi_max"),
     "changes": _at("decision", "changes"),
     "elsewhere": _at("decision", "elsewhere"),
+    "heldout_loss": _held_out("loss"),
+    "heldout_loss_lower": _held_out("loss_interval", 0),
+    "heldout_loss_upper": _held_out("loss_interval", 1),
+    "heldout_accuracy": _held_out("accuracy"),
+    "heldout_accuracy_lower": _held_out("accuracy_interval", 0),
+    "heldout_accuracy_upper": _held_out("accuracy_interval", 1),
     "level": _at("warning", "level"),
     "exact": _at("exact"),
     "evaluations": _at("evaluations"),

@@ -24,7 +24,7 @@ from torch.utils.data import (
 
 import foldmon
 from foldmon import Pairs, draw_pairs
-from foldmon.folding.data.heldout import HeldOut, read_held_out
+from foldmon.folding.data.heldout import HeldOut, reading
 from foldmon.folding.data.trees import describe
 from foldmon.folding.undisturbed.random_state import random_state
 
@@ -274,7 +274,8 @@ def test_a_slice_of_pairs() -> None:
 
 
 def read(data: Any) -> HeldOut:
-    return read_held_out(data, wanted=64, generator=np.random.default_rng(0))
+    with reading(data, 64, np.random.default_rng(0)) as source:
+        return source.first
 
 
 def test_of_inputs_of_differing_shapes_the_commonest_are_taken() -> None:

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import foldmon
-from foldmon.folding.model.paths import between
+from foldmon.folding.model import embedded
+from foldmon.folding.model.lines import between
+from foldmon.folding.model.prober import Prober
+from foldmon.folding.sampled import measure_sampled
 
 
 class Pixels(nn.Module):
@@ -114,3 +117,46 @@ def test_a_grid_holds_the_paths_at_the_first_t_then_at_the_second(
     assert torch.equal(grid, between(first, second, paths.repeat(7), t.repeat_interleave(4)))
     assert torch.equal(grid[:4], first[2:])
     assert torch.equal(grid[-4:], second[2:])
+
+
+class Recorded(nn.Embedding):
+    """Counts the rows that are embedded in each pass."""
+
+    def __init__(self) -> None:
+        super().__init__(9, 4)
+        self.rows: list[int] = []
+
+    def forward(self, ids: Tensor) -> Tensor:
+        self.rows.append(len(ids))
+        return super().forward(ids)
+
+
+def embedding_model() -> tuple[nn.Sequential, Recorded]:
+    torch.manual_seed(0)
+    embed = Recorded()
+    return nn.Sequential(embed, nn.Flatten(), nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 2)).eval(), embed
+
+
+def test_only_walked_paths_are_embedded() -> None:
+    model, embed = embedding_model()
+    prober = Prober(model, foldmon.Pairs(*torch.randint(9, (2, 40, 3))))
+    whole = measure_sampled(prober, 5)
+    embed.rows.clear()
+    share = measure_sampled(prober, 5, paths=np.array([7, 31]))
+    assert embed.rows == [2 * 2, 2 * 5]
+    np.testing.assert_array_equal(share.r2, whole.r2[[7, 31]])
+
+
+@pytest.mark.parametrize("method", ["sampled", "exact", "auto"])
+def test_without_room_for_the_ends_of_all_paths_the_numbers_are_the_same(
+    method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, embed = embedding_model()
+    ends = torch.randint(9, (2, 12, 3))
+    roomy = foldmon.measure(model, (ends[0], ends[1]), method=method, chunk=7)
+    passes = len(embed.rows)
+    monkeypatch.setattr(embedded, "_KEPT_BYTES", 5 * 2 * 12 * 4)
+    tight = foldmon.measure(model, (ends[0], ends[1]), method=method, chunk=7)
+    np.testing.assert_array_equal(tight.r1, roomy.r1)
+    np.testing.assert_array_equal(tight.r2, roomy.r2)
+    assert len(embed.rows) - passes >= passes

@@ -70,6 +70,19 @@ def test_estimate_is_that_of_conditioning_on_all_observations(shares, rate):
     assert composite.variance(measured)[0] == pytest.approx(variance, rel=2e-3)
 
 
+def test_a_variance_that_is_told_is_believed():
+    told, table = Panel(PAIRS), np.random.default_rng(0).normal(1.0, 0.1, size=(40, PAIRS, 2)).clip(0)
+    told.update(0, np.arange(4), table[0, :4])  # not told yet
+    for step, values in enumerate(table):
+        measured = told.next(4)
+        wide = told.update(step, measured, values[measured], variance=np.array([0.01, 1.0]))
+    ratio = (wide.upper - wide.lower)[1] / (wide.upper - wide.lower)[0]
+    assert ratio == pytest.approx(10, rel=0.2)
+    # A NaN tells nothing: what is known so far holds.
+    still = told.update(40, measured, values[measured], variance=np.array([0.01, np.nan]))
+    assert (still.upper - still.lower)[1] == pytest.approx((wide.upper - wide.lower)[1], rel=0.1)
+
+
 def test_whole_panel_gives_plain_mean_and_todays_interval():
     panel, values = Panel(PAIRS), noise(0, PAIRS, 3)
     values[:, 2] = 0.0
