@@ -151,6 +151,7 @@ class _RunCosts(TypedDict):
 class RunCosts(_RunCosts, total=False):
     """What the monitor has cost so far."""
 
+    cost_seconds: float  # what all probes have cost
     interval: float  # seconds from one probe to the next, 0 with a fixed step interval
 
 

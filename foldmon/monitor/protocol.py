@@ -59,7 +59,10 @@ class Monitor(Protocol):
 
     @property
     def overhead(self) -> float:
-        """Share of the time since the first step that probes cost: their wall time and the standstill."""
+        """Share of the time since the first step that probes cost, the standstill of training included.
+
+        In a short run it lies above ``budget``: beyond that ``allowance`` seconds are free.
+        """
 
     @property
     def journal_path(self) -> str:

@@ -300,6 +300,7 @@ class RunningMonitor(Monitor):
     def _costs(self) -> RunCosts:
         return {
             "overhead": self.overhead,
+            "cost_seconds": self._contract.cost,
             "skipped": self.skipped,
             "interval": self._timetable.interval(self._step, time.perf_counter()),
         }

@@ -34,7 +34,7 @@ def summary_table(
         coverage = replace(report.coverage, notes=report.notes).with_notes(*coverage.notes)
     lines += [
         "",
-        f"{steps:,} steps; probes cost {costs['overhead']:.2%} of the time, "
+        f"{steps:,} steps; probes cost {costs['cost_seconds']:.2f} s, {costs['overhead']:.2%} of the time, "
         f"{costs['skipped']:.0f} skipped because one was running",
         str(coverage),
         f"journal: {journal_path}",

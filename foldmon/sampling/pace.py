@@ -53,7 +53,7 @@ class Alone:
             taken: steps since this was last asked.
 
         Returns:
-            Whether one was due but left out, because the last one still runs.
+            Whether one was due at a multiple and left out, because the last one still runs.
         """
         now = time.perf_counter()
         count = self._timetable.share(step, now)
@@ -61,7 +61,8 @@ class Alone:
             return False
         if self._sampler.busy:
             self._timetable.postpone(now)
-            return True
+            # With a growing interval the probe comes a little later; a multiple is missed.
+            return self._timetable.every is not None
         paths = self._rotation.next(count) if count < self._timetable.pairs else None
         self._subject.snapshot()
         stall = time.perf_counter() - now
