@@ -16,6 +16,7 @@ PAGES = (
     "foldmon/LIMITATIONS.md",
     "examples/README.md",
     "tests/benchmarks/README.md",
+    "tests/benchmarks/RESULTS-live.md",
     "tests/benchmarks/RESULTS-overhead.md",
     "tests/benchmarks/RESULTS-precision.md",
     "tests/benchmarks/regularizer/RESULTS.md",

@@ -100,7 +100,8 @@ def _gpt2(tokens: int = 256, length: int = 64) -> Task:
     """Text of which each token is followed by one of four."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    model = GPT2LMHeadModel(GPT2Config(tokens, length, 128, 4, 4, bos_token_id=None, eos_token_id=None))
+    shape = {"vocab_size": tokens, "n_positions": length, "n_embd": 128, "n_layer": 4, "n_head": 4}
+    model = GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=None, eos_token_id=None))
     followers = torch.randint(tokens, (tokens, 4))
     text = [torch.randint(tokens, (1500,))]
     for _ in range(length - 1):

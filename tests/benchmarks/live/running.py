@@ -80,8 +80,10 @@ def _watched(task: Task, name: str, steps: int, folder: Path) -> Run:
     attach = time.perf_counter() - began
     run = _timed(task, name, steps, monitor.flush)
     probes = len(probes_of(Path(monitor.journal_path)))
-    for _ in range(2):
-        monitor.probe()
+    until = time.perf_counter() + 0.5
+    monitor.probe()
+    while time.perf_counter() < until:
+        monitor.probe()  # while they are cheap: the first is slower than those to come
     began = time.perf_counter()
     monitor.close()
     close = time.perf_counter() - began
