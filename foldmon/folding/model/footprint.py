@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from foldmon.torch_internals import pytree, unseen
+from foldmon.torch_internals import unseen
 
 
 class Footprint(TorchFunctionMode):
@@ -49,16 +49,19 @@ class Footprint(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        self._add_all((args, kwargs))
+        with unseen():
+            self._add_all((args, kwargs))
         result = func(*args, **(kwargs or {}))
-        self._add_all(result)
+        with unseen():
+            self._add_all(result)
         return result
 
     def _add_all(self, tree: Any) -> None:
-        with unseen():
-            for leaf in pytree.tree_leaves(tree):
-                if isinstance(leaf, Tensor):
-                    self._add(leaf)
+        if isinstance(tree, Tensor):
+            self._add(tree)
+        elif isinstance(tree, tuple | list | dict):
+            for item in tree.values() if isinstance(tree, dict) else tree:
+                self._add_all(item)
 
     def _add(self, tensor: Tensor) -> None:
         try:

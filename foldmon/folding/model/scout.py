@@ -115,7 +115,9 @@ class Scout:
         sightings = self._taps.sightings
         with eager_eval(self.model, self.like.device), ExitStack() as stack:
             self.paths.hook(stack)
-            self.paths.capture(self._first_call, torch.arange(min(len(_POINTS), len(self.paths))))
+            self.paths.capture(
+                self._first_call, torch.arange(min(len(_POINTS), len(self.paths)), device=self.like.device)
+            )
             stack.enter_context(self._taps)
             fewer, _, bytes_of_fewer = self._pass(_FEWER)
             kinks = dict(sightings.kinks)

@@ -171,13 +171,13 @@ def certainty(logits: Tensor) -> Tensor:
         >>> [round(value, 4) for value in certainty(torch.tensor([[0.0, 1.0]]))[0, :4].tolist()]
         [0.5822, 2.0, 1.0, 0.0]
     """
-    share = logits.float().softmax(1)
+    share = logits.detach().float().softmax(1)
     found = torch.full((len(share), CERTAINTY), torch.nan, device=share.device)
-    found[:, 0] = torch.special.entr(share).sum(1)
     found[:, 1] = share.shape[1]
     kept = min(LEADING, share.shape[1])
     found[:, 2 + LEADING : 2 + LEADING + kept], leading = share.topk(kept, dim=1)
     found[:, 2 : 2 + kept] = leading.to(found.dtype)
+    found[:, 0] = torch.special.entr(share, out=share).sum(1)  # in place: it may be as large as the output
     return found
 
 
