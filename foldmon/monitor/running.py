@@ -19,7 +19,6 @@ from foldmon.config.options import Config
 from foldmon.exporters.output import Output
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
-from foldmon.folding.results.statistics import Ints
 from foldmon.journal.following import read_journal
 from foldmon.journal.records import end_record, probe_record, start_record
 from foldmon.journal.schema import ProbeCosts, RunCosts, WarningEntry
@@ -71,16 +70,14 @@ class RunningMonitor(Monitor):
         self._alarm = Alarm(on_warning)
         self._heard = Logged()  # since the warning last looked
         self._rotation = Rotation(subject.pairs, config.points, config.seed)
-        self._contract = Contract(config.budget, config.allowance, subject.a_pair)
+        self._contract = Contract(config.budget, config.allowance, subject.a_pair, subject.fixed)
         self._timetable = Timetable(config.every, self._contract, subject.shares)
         self._probed: int | None = None  # step of the latest probe
         self._sampler = Sampler()
         self._measuring = threading.Lock()
         self._guard = Guard(final=TeamError)
         self._closed = False
-        self._pace = pace_of(
-            subject, self._timetable, self._rotation, self._sampler, self._guard, self._probe
-        )
+        self._pace = pace_of(subject, self._timetable, self._sampler, self._guard, self._probe)
         self._output = output
         self._first = FirstRecord(self._output.write)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
@@ -162,7 +159,7 @@ class RunningMonitor(Monitor):
         self._first.release()
         began = time.perf_counter()
         self._subject.snapshot()
-        return self._probe(self._step, time.perf_counter() - began, None)
+        return self._probe(self._step, time.perf_counter() - began, self._timetable.pairs)
 
     def flush(self, timeout: float = 30.0) -> bool:
         measured = self._sampler.wait(timeout)
@@ -260,13 +257,14 @@ class RunningMonitor(Monitor):
                 "foldmon: the last measurement takes about %.0f s; monitor.close(last=0) leaves it out", price
             )
         self._subject.snapshot()
-        self._probe(self._step, 0.0, None, charged=False)
+        self._probe(self._step, 0.0, self._timetable.pairs, charged=False)
 
     # In the sampler's thread (in the training thread where there is no copy)
 
-    def _probe(self, step: int, stall: float, paths: Ints | None, *, charged: bool = True) -> FoldingReport:
+    def _probe(self, step: int, stall: float, count: int, *, charged: bool = True) -> FoldingReport:
         began, worked = time.perf_counter(), time.thread_time()
         with self._measuring:
+            paths = self._rotation.next(count) if count < self._timetable.pairs else None
             found = self._subject.measure(paths, step)
             report = self._rotation.taken_in(found, step)
             measured, logged = report.to_dict(), self._logged.take()

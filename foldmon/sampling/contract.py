@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -12,13 +13,14 @@ _REMEMBERED = 16  # probes by which the price of the next one is judged
 class Contract:
     """Keeps account of what probes cost, and foretells what one will. It reads no clock: times are passed in.
 
-    A probe's price is that of a fixed part and of its pairs. Until two probes of different size are known, a
-    smaller one is taken to cost at least half of what a larger one did.
+    A probe's price is that of a fixed part and of its pairs. Until two probes of different size are known, the
+    parts are those that were foretold, scaled to what probes did cost.
 
     Args:
         budget: share of the training time, between 0 and 1.
         allowance: seconds in all beyond it.
-        a_pair: seconds that a pair seems to take, before any was measured.
+        a_pair: seconds that a pair is foretold to take.
+        fixed: seconds that a probe is foretold to take beside its pairs.
 
     Attributes:
         cost: seconds that probes have cost so far.
@@ -28,15 +30,15 @@ class Contract:
         >>> contract.start(now=0.0)
         >>> contract.book(pairs=10, seconds=0.3)
         >>> round(contract.credit(now=50.0), 3), contract.affordable(0.6)
-        (1.2, 30)
+        (1.2, 20)
     """
 
-    def __init__(self, budget: float, allowance: float, a_pair: float) -> None:
+    def __init__(self, budget: float, allowance: float, a_pair: float, fixed: float = 0.0) -> None:
         self.budget, self.allowance = budget, allowance
         self.cost = 0.0
         self._start: float | None = None
         self._known: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
-        self._fixed, self._a_pair = 0.0, a_pair
+        self._fixed, self._a_pair = fixed, a_pair
 
     def start(self, now: float) -> None:
         """Training begins (only the first call counts)."""
@@ -68,15 +70,18 @@ class Contract:
             self._a_pair = max(float(np.median(slopes)), float((costs / counts).min()) / 2)
             self._fixed = max(float(np.median(costs - self._a_pair * counts)), 0.0)
         else:
-            self._fixed = float(np.median(costs)) / 2
-            self._a_pair = self._fixed / pairs
+            scale = float(np.median(costs)) / max(self.price(pairs), 1e-12)
+            self._fixed, self._a_pair = scale * self._fixed, scale * self._a_pair
 
     def price(self, pairs: int) -> float:
         """Seconds that a probe of so many pairs is expected to cost."""
         return self._fixed + self._a_pair * pairs
 
+    @property
+    def worthwhile(self) -> int:
+        """Pairs from which on the fixed part is the smaller half of a price: fewer cost nearly as much."""
+        return max(1, math.ceil(self._fixed / max(self._a_pair, 1e-12)))
+
     def affordable(self, seconds: float) -> int:
         """How many pairs these seconds pay for, 0 where not even one."""
-        if seconds < self.price(1):
-            return 0
-        return int((seconds - self._fixed) / max(self._a_pair, 1e-12) + 1e-9)
+        return max(0, int((seconds - self._fixed) / max(self._a_pair, 1e-12) + 1e-9))

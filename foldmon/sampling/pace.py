@@ -9,16 +9,14 @@ import math
 import time
 from collections.abc import Callable
 
-from foldmon.folding.results.statistics import Ints
 from foldmon.sampling.guard import Guard
-from foldmon.sampling.rotation import Rotation
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.subject import Subject
 from foldmon.sampling.team import Team
 from foldmon.sampling.timetable import Timetable
 
-Probe = Callable[[int, float, Ints | None], object]
-"""Measures and records: given the training step, the seconds that training stood still, and the pairs."""
+Probe = Callable[[int, float, int], object]
+"""Measures and records: given the training step, the seconds that training stood still, how many pairs."""
 
 
 class Alone:
@@ -27,23 +25,21 @@ class Alone:
     Args:
         subject: what is measured.
         timetable: says when, and how many pairs.
-        rotation: says which.
         sampler: runs the probe beside training.
         guard: takes what a probe raises.
-        probe: called with the step, the standstill and the pairs.
+        probe: called with the step, the standstill and the number of pairs.
     """
 
     def __init__(
         self,
         subject: Subject,
         timetable: Timetable,
-        rotation: Rotation,
         sampler: Sampler,
         guard: Guard,
         probe: Probe,
     ) -> None:
         self._subject, self._timetable, self._sampler = subject, timetable, sampler
-        self._rotation, self._guard, self._probe = rotation, guard, probe
+        self._guard, self._probe = guard, probe
 
     def advance(self, step: int, taken: int) -> bool:
         """Begin a probe where one is due.
@@ -63,13 +59,12 @@ class Alone:
             self._timetable.postpone(now)
             # With a growing interval the probe comes a little later; a multiple is missed.
             return self._timetable.every is not None
-        paths = self._rotation.next(count) if count < self._timetable.pairs else None
         self._subject.snapshot()
         stall = time.perf_counter() - now
         if self._subject.background:
-            self._sampler.offer(lambda: self._guard.attempt(lambda: self._probe(step, stall, paths)))
+            self._sampler.offer(lambda: self._guard.attempt(lambda: self._probe(step, stall, count)))
         else:
-            self._guard.attempt(lambda: self._probe(step, stall, paths))
+            self._guard.attempt(lambda: self._probe(step, stall, count))
         return False
 
 
@@ -81,15 +76,12 @@ class Together:
     Args:
         team: the ranks.
         timetable: of the first rank says when, and how many pairs.
-        rotation: says which, on every rank alike.
         guard: takes what a probe raises.
-        probe: called with the step, no standstill of its own, and the pairs.
+        probe: called with the step, no standstill of its own, and the number of pairs.
     """
 
-    def __init__(
-        self, team: Team, timetable: Timetable, rotation: Rotation, guard: Guard, probe: Probe
-    ) -> None:
-        self._team, self._timetable, self._rotation = team, timetable, rotation
+    def __init__(self, team: Team, timetable: Timetable, guard: Guard, probe: Probe) -> None:
+        self._team, self._timetable = team, timetable
         self._guard, self._probe = guard, probe
         self._next = 0.0  # step of the next probe
         self._count: int | None = None  # pairs of it
@@ -101,8 +93,8 @@ class Together:
             if self._count is None:
                 now = time.perf_counter()
                 self._count = self._team.from_first(lambda: max(1, self._timetable.share(step, now)))
-            paths = self._rotation.next(self._team.whole(self._count))
-            self._guard.attempt(lambda: self._probe(step, 0.0, paths))
+            count = self._team.whole(self._count)
+            self._guard.attempt(lambda: self._probe(step, 0.0, count))
             ahead, self._count = self._team.from_first(lambda: self._ahead(step))
             self._next = step + ahead
         return False
@@ -115,12 +107,11 @@ class Together:
 def pace_of(
     subject: Subject,
     timetable: Timetable,
-    rotation: Rotation,
     sampler: Sampler,
     guard: Guard,
     probe: Probe,
 ) -> Alone | Together:
     """How the probes of a subject are paced."""
     if subject.team is None:
-        return Alone(subject, timetable, rotation, sampler, guard, probe)
-    return Together(subject.team, timetable, rotation, guard, probe)
+        return Alone(subject, timetable, sampler, guard, probe)
+    return Together(subject.team, timetable, guard, probe)

@@ -61,6 +61,10 @@ class Plan:
         share = 1.0 if paths is None else len(paths) / len(self.pairs)
         return self.held_out.measure(prober, max(1, round(share * self.held_out.inputs)), step)
 
+    def try_out(self, prober: Prober, paths: Ints) -> None:
+        """Measure some pairs for the time that it takes."""
+        self._measure(prober, paths)
+
     def _measure(self, prober: Prober, paths: Ints | None) -> FoldingReport:
         # The same points on the same pairs in every turn: only the weights differ between two values of
         # a pair, and no other method is cheaper in time.

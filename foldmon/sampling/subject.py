@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 import weakref
 from collections.abc import Callable
 
+import numpy as np
 from torch import nn
 
 from foldmon.config.options import Config
@@ -28,6 +30,9 @@ from foldmon.torch_internals import is_lazy, may_have_compiled
 
 logger = logging.getLogger("foldmon")
 
+_TRIAL = 4  # pairs that tell the cost of one
+_QUICK = 0.5  # seconds that these may seem to take
+
 IN_PLACE = "the model is measured in the training thread, not beside it"
 
 
@@ -44,7 +49,8 @@ class Subject:
         held_out: inputs whose predictions are followed, None for none.
 
     Attributes:
-        a_pair: seconds that a pair seems to take, from the passes that looked the model over.
+        a_pair: seconds that a pair seems to take, as seen when the model was looked over.
+        fixed: seconds that a probe seems to take beside its pairs.
         reason: why the model is measured in place, in words, where a copy was wished and cannot be.
         coverage: what of the model is measured.
         held_out: the panel of followed inputs, None where there is none.
@@ -77,6 +83,7 @@ class Subject:
         self._plan = Plan(pairs, config, forward, self.held_out)
         self.pairs, self.team = pairs, team
         self.reason: str | None = None
+        self.fixed = 0.0
         replica = self._copy(inner) if config.background and team is None else None
         self.strategy: Strategy | None = self._look_over(inner, replica)
 
@@ -155,6 +162,11 @@ class Subject:
                 prober = self._look_at(module)
             self._on_cpu = prober.device.type == "cpu"
             self.a_pair = self._plan.config.points * prober.seconds_a_row
+            if _TRIAL * self.a_pair < _QUICK and self._plan.shares >= _TRIAL and self.team is None:
+                # A few rows cost little but the fixed part of a pass: some pairs, and one alone, tell.
+                few, one = (self._seconds(prober, np.arange(count)) for count in (_TRIAL, 1))
+                self.a_pair = max(few - one, few / 10) / (_TRIAL - 1)
+                self.fixed = max(one - self.a_pair, 0.0)
             draws = drew(before)
         if draws and replica is not None:
             # A sampler's thread must not draw from generators that training draws from.
@@ -167,6 +179,11 @@ class Subject:
             note = f"{replica.stripped} forward hooks of yours do not run on the private copy"
             self.coverage = self.coverage.with_notes(note)
         return OnCopy(replica, self._plan, prober)
+
+    def _seconds(self, prober: Prober, paths: Ints) -> float:
+        began = time.perf_counter()
+        self._plan.try_out(prober, paths)
+        return time.perf_counter() - began
 
     def _look_at(self, module: nn.Module) -> Prober:
         with resharded(module), kept_buffers(module):

@@ -20,7 +20,8 @@ class Timetable:
     With a fixed interval a probe of all pairs is due whenever a multiple of it has been passed, whatever it
     costs. Otherwise the wished interval is a fiftieth of the steps so far, at least one step, and a probe
     gets what has become free of the budget since the last one and a part of the allowance, but no more time
-    than passes until the next one is wished; where that does not pay for one pair, it waits until it does.
+    than passes until the next one is wished; where that does not pay for as many pairs as are worth the fixed
+    cost of a probe, one at least, it waits until it does.
 
     Args:
         every: steps between probes, None to follow the contract.
@@ -51,7 +52,7 @@ class Timetable:
             return self.pairs if passed else 0
         if self._last is not None and (now < self._not_before or step - self._last[0] < self._wished(step)):
             return 0
-        return min(self.pairs, self.contract.affordable(self._spend(step, now)))
+        return self._count(step, now)
 
     def resume(self, step: int) -> None:
         """A saved run goes on at this step: its curve begins anew, dense at first."""
@@ -76,13 +77,24 @@ class Timetable:
             return self.every - step % self.every, self.pairs
         pace = self._seconds_a_step(step, now)
         steps = math.ceil(self._wished(step))
-        while not (pairs := self.contract.affordable(self._spend(step + steps, now + steps * pace))):
+        while not (pairs := self._count(step + steps, now + steps * pace)):
             steps *= 2
-        return steps, min(self.pairs, pairs)
+        return steps, pairs
 
     def interval(self, step: int, now: float) -> float:
         """Wished seconds from one probe to the next; 0 with a fixed step interval."""
         return 0.0 if self.every is not None else self._wished(step) * self._seconds_a_step(step, now)
+
+    def _count(self, step: int, now: float) -> int:
+        """Pairs that a probe would measure, 0 where too few to be worth its fixed cost are affordable."""
+        least, spend = self._least, self._spend(step, now)
+        if spend < self.contract.price(least) * (1 - 1e-9):
+            return 0
+        return max(least, min(self.pairs, self.contract.affordable(spend)))
+
+    @property
+    def _least(self) -> int:
+        return min(self.pairs, self.contract.worthwhile)
 
     def _wished(self, step: int) -> float:
         return max(1.0, (step - (self._begin or 0)) / WISHED)
@@ -93,7 +105,8 @@ class Timetable:
 
     def _spend(self, step: int, now: float) -> float:
         """Seconds that a probe at this step may cost."""
-        least, now_free = self.contract.price(1), self.contract.credit(now)
+        least = self.contract.price(self._least)
+        now_free = self.contract.credit(now)
         if self._last is None:
             return max(now_free * _FIRST, min(now_free, least))
         last, credit = self._last

@@ -36,8 +36,13 @@ def test_before_any_probe_the_price_is_what_was_foretold():
     assert Contract(0.01, 1.0, a_pair=0.02).price(10) == pytest.approx(0.2)
 
 
-def test_of_one_size_a_smaller_probe_is_taken_to_cost_at_least_half():
-    contract = Contract(0.01, 1.0, 0.0)
-    contract.book(10, 0.1)
-    assert contract.price(10) == pytest.approx(0.1)
-    assert contract.price(1) > 0.05
+def test_of_one_size_the_parts_are_those_foretold_scaled_to_what_it_cost():
+    contract = Contract(0.01, 1.0, a_pair=0.001, fixed=0.005)
+    contract.book(15, 0.04)  # twice as dear
+    assert contract.price(15) == pytest.approx(0.04)
+    assert contract.price(1) == pytest.approx(0.012)
+
+
+def test_fewer_pairs_than_are_worth_the_fixed_part_are_not_worth_a_probe():
+    assert Contract(0.01, 1.0, a_pair=0.001, fixed=0.005).worthwhile == 5
+    assert Contract(0.01, 1.0, a_pair=0.02, fixed=0.005).worthwhile == 1

@@ -6,13 +6,10 @@ import threading
 from typing import Any
 
 import pytest
-import torch
 
-from foldmon.folding.data.pairs import Pairs
 from foldmon.sampling.contract import Contract
 from foldmon.sampling.guard import Guard
 from foldmon.sampling.pace import Alone, Together
-from foldmon.sampling.rotation import Rotation
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.team import TeamError
 from foldmon.sampling.timetable import Timetable
@@ -20,10 +17,6 @@ from foldmon.sampling.timetable import Timetable
 
 def every(steps: int) -> Timetable:
     return Timetable(steps, Contract(0.01, 1.0, 0.0), pairs=8)
-
-
-def rotation() -> Rotation:
-    return Rotation(Pairs(torch.zeros(8, 2), torch.ones(8, 2)), points=5, seed=0)
 
 
 class Copied:
@@ -57,10 +50,9 @@ def test_alone_in_the_training_thread():
     pace = Alone(
         subject,
         every(5),
-        rotation(),
         Sampler(),
         Guard(TeamError),
-        lambda step, stall, paths: probed.append(step),
+        lambda step, stall, count: probed.append(step),
     )
     assert not any(pace.advance(step, 1) for step in range(12))
     assert probed == [0, 5, 10]
@@ -71,11 +63,11 @@ def test_alone_beside_training_a_busy_sampler_leaves_probes_out():
     subject: Any = Copied(background=True)
     begun, go_on, sampler = threading.Event(), threading.Event(), Sampler()
 
-    def probe(step: int, stall: float, paths: Any) -> None:
+    def probe(step: int, stall: float, count: int) -> None:
         begun.set()
         assert go_on.wait(10)
 
-    pace = Alone(subject, every(1), rotation(), sampler, Guard(TeamError), probe)
+    pace = Alone(subject, every(1), sampler, Guard(TeamError), probe)
     assert not pace.advance(0, 0)
     assert begun.wait(10)
     assert [pace.advance(1, 1), pace.advance(2, 1)] == [True, True]
@@ -90,11 +82,11 @@ def test_a_failing_probe_pauses_and_a_good_one_ends_the_row():
     subject: Any = Copied(background=False)
     guard, fail = Guard(TeamError), True
 
-    def probe(step: int, stall: float, paths: Any) -> None:
+    def probe(step: int, stall: float, count: int) -> None:
         if fail:
             raise ValueError("not now")
 
-    pace = Alone(subject, every(1), rotation(), Sampler(), guard, probe)
+    pace = Alone(subject, every(1), Sampler(), guard, probe)
     pace.advance(1, 1)
     pace.advance(2, 1)  # pauses
     assert guard.failures == 1
@@ -107,7 +99,7 @@ def test_together_at_every_multiple_and_no_more_once_the_team_is_gone():
     team: Any = Ranks()
     probed: list[int] = []
     guard = Guard(TeamError)
-    pace = Together(team, every(5), rotation(), guard, lambda step, stall, paths: probed.append(step))
+    pace = Together(team, every(5), guard, lambda step, stall, count: probed.append(step))
     for step in range(3, 12):
         assert not pace.advance(step, 1)
     assert probed == [3, 5, 10]
@@ -123,28 +115,28 @@ def test_together_failing_probes_get_rare():
     guard = Guard(TeamError)
     tried: list[int] = []
 
-    def probe(step: int, stall: float, paths: Any) -> None:
+    def probe(step: int, stall: float, count: int) -> None:
         tried.append(step)
         raise ValueError("not now")
 
-    pace = Together(team, every(1), rotation(), guard, probe)
+    pace = Together(team, every(1), guard, probe)
     for step in range(20):
         pace.advance(step, 1)
     assert tried == [0, 2, 6, 14]
 
 
-def test_a_share_is_that_of_the_pairs_whose_turn_it_is_and_all_have_theirs():
+def test_a_probe_is_told_how_many_pairs_it_measures():
     subject: Any = Copied(background=False)
     timetable = Timetable(None, Contract(1.0, 0.4, a_pair=0.01), pairs=8)
-    measured: list[list[int]] = []
+    counts: list[int] = []
 
-    def probe(step: int, stall: float, paths: Any) -> None:
-        measured.append(paths.tolist())
-        timetable.probed(step, len(paths), 0.01 * len(paths), 0.0)
+    def probe(step: int, stall: float, count: int) -> None:
+        counts.append(count)
+        timetable.probed(step, count, 0.01 * count, 0.0)
 
-    pace = Alone(subject, timetable, rotation(), Sampler(), Guard(TeamError), probe)
+    pace = Alone(subject, timetable, Sampler(), Guard(TeamError), probe)
     for step in range(30):
         pace.advance(step, 1)
-    flat = [pair for share in measured for pair in share]
-    assert len(measured) > 2
-    assert sorted(flat[:8]) == list(range(8))
+    assert len(counts) > 2
+    assert all(1 <= count <= 8 for count in counts)
+    assert sum(counts) <= 40
