@@ -13,8 +13,8 @@ _REMEMBERED = 16  # probes by which the price of the next one is judged
 class Contract:
     """Keeps account of what probes cost, and foretells what one will. It reads no clock: times are passed in.
 
-    A probe's price is that of a fixed part and of its pairs. Until two probes of different size are known, the
-    parts are those that were foretold, scaled to what probes did cost.
+    A probe's price is that of a fixed part and of its pairs. Until two probes of different size are known,
+    the parts are those that were foretold, scaled to what probes did cost.
 
     Args:
         budget: share of the training time, between 0 and 1.

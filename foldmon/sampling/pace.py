@@ -51,14 +51,13 @@ class Alone:
         Returns:
             Whether one was due at a multiple and left out, because the last one still runs.
         """
+        busy = self._sampler.busy
+        if busy and self._timetable.every is None:
+            return False  # the probe comes a little later, while a multiple would be missed
         now = time.perf_counter()
         count = self._timetable.share(step, now)
-        if not count or now < self._guard.resume_at:
-            return False
-        if self._sampler.busy:
-            self._timetable.postpone(now)
-            # With a growing interval the probe comes a little later; a multiple is missed.
-            return self._timetable.every is not None
+        if not count or busy or now < self._guard.resume_at:
+            return bool(count) and busy
         self._subject.snapshot()
         stall = time.perf_counter() - now
         if self._subject.background:

@@ -40,7 +40,6 @@ class Timetable:
         self._seen: int | None = None
         self._begin: int | None = None
         self._last: tuple[int, float] | None = None  # step of the last probe, and the credit after it
-        self._not_before = 0.0
 
     def share(self, step: int, now: float) -> int:
         """Number of pairs to measure now, 0 where no probe is due."""
@@ -50,7 +49,7 @@ class Timetable:
         if self.every is not None:
             passed = step % self.every == 0 if seen is None else step // self.every > seen // self.every
             return self.pairs if passed else 0
-        if self._last is not None and (now < self._not_before or step - self._last[0] < self._wished(step)):
+        if self._last is not None and step - self._last[0] < self._wished(step):
             return 0
         return self._count(step, now)
 
@@ -63,10 +62,6 @@ class Timetable:
         """A probe ended and cost this much."""
         self.contract.book(pairs, seconds)
         self._last = step, self.contract.credit(now)
-
-    def postpone(self, now: float) -> None:
-        """The last probe still runs: ask again once a small one could have ended."""
-        self._not_before = now + max(self.contract.price(1), 0.001)
 
     def ahead(self, step: int, now: float) -> tuple[int, int]:
         """After how many steps the next probe is due at the present pace, and of how many pairs.

@@ -119,15 +119,6 @@ def test_a_run_that_is_resumed_waits_for_the_next_multiple():
     assert [step for step in range(7, 16) if timetable.share(step, 0.0)] == [10, 15]
 
 
-def test_a_busy_sampler_is_asked_again_later():
-    timetable = Timetable(None, Contract(0.01, 1.0, 0.01), pairs=64)
-    timetable.share(0, 0.5)
-    timetable.probed(0, 1, 0.01, 0.9)
-    timetable.postpone(now=1.0)
-    assert not timetable.share(1, 1.005)
-    assert timetable.share(2, 1.011)
-
-
 def test_ranks_learn_beforehand_when_the_next_probe_is_and_that_it_is_affordable():
     contract = Contract(0.01, 1.0, 0.5)
     timetable = Timetable(None, contract, pairs=64)
