@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -40,6 +41,7 @@ class Delivery:
     ) -> None:
         self.exporter = exporter
         self.given_up = False
+        self.worked = 0.0
         self._write_report = write_report
         self._name = safe_name(name or exporter.name)
         self._tail = Tail(journal)
@@ -98,7 +100,9 @@ class Delivery:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending or self._closing)
                 closing, self._pending, self._busy = self._closing, False, True
+            began = time.thread_time()
             delivered = self._deliver()
+            self.worked += time.thread_time() - began
             with self._changed:
                 self._busy, self._failing = False, not delivered
                 self._changed.notify_all()

@@ -59,6 +59,11 @@ class Output:
                 # No thread can be started (a limit, or the interpreter is ending).
                 logger.warning("foldmon: no delivery to the %s exporter: %s", delivery.exporter.name, error)
 
+    @property
+    def worked(self) -> float:
+        """Seconds that the exporters have computed so far."""
+        return sum(delivery.worked for delivery in self._deliveries)
+
     def flush(self, timeout: float) -> bool:
         """Wait until every exporter has everything; False where one has not within ``timeout`` seconds."""
         deadline = time.monotonic() + timeout

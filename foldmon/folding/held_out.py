@@ -61,6 +61,7 @@ class HeldOutPanel:
         self.inputs = self._panel.inputs
         self._held_out, self._labels = held_out, class_numbers(held_out.labels)
         self._speaks = True
+        self._owed = 0  # inputs asked for that make no whole block yet
 
     def measure(self, prober: Prober, count: int, step: int) -> HeldOutScore | None:
         """Predict the inputs whose turn it is, and estimate loss and accuracy of all of them.
@@ -69,15 +70,18 @@ class HeldOutPanel:
 
         Args:
             prober: whose model is asked, in the way in which it calls it.
-            count: number of inputs wished; it is rounded to whole blocks, at least one.
+            count: number of inputs wished. Those that do not fill a block are made up for later.
             step: training step.
 
         Returns:
-            HeldOutScore, or None where the model's output gives no class; it is not asked again then.
+            HeldOutScore; None where no block is due yet, and where the model's output gives no class: it is
+            not asked again then.
         """
-        if not self._speaks:
+        self._owed = min(self._owed + count, self.inputs)
+        if not self._speaks or self._owed < self._panel.size:
             return None
-        rows = self._panel.next(count)
+        rows = self._panel.next(self._owed - self._owed % self._panel.size)
+        self._owed = max(0, self._owed - len(rows))
         predictions = predict(prober, self._held_out, self._labels, rows)
         if predictions is None:
             self._speaks = False

@@ -72,6 +72,7 @@ class RunningMonitor(Monitor):
         self._rotation = Rotation(subject.pairs, config.points, config.seed)
         self._contract = Contract(config.budget, config.allowance, subject.a_pair, subject.fixed)
         self._timetable = Timetable(config.every, self._contract, subject.shares)
+        self._exported = 0.0  # seconds that exporters had computed at the latest probe
         self._probed: int | None = None  # step of the latest probe
         self._sampler = Sampler()
         self._measuring = threading.Lock()
@@ -273,7 +274,9 @@ class RunningMonitor(Monitor):
             if charged:
                 pairs = len(found.r1) if self._timetable.pairs > 1 else 1
                 cost = stall + self._taken_from_training(seconds, time.thread_time() - worked)
-                self._timetable.probed(step, pairs, cost, time.perf_counter())
+                exported, before = self._output.worked, self._exported
+                self._exported = exported
+                self._timetable.probed(step, pairs, cost, time.perf_counter(), exported - before)
             self._probed = step
             costs: ProbeCosts = {**self._costs(), "probe_seconds": seconds, "stall_seconds": stall}
             self.report = report

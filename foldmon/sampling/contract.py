@@ -58,6 +58,10 @@ class Contract:
         """Seconds that probes may still cost; below 0 where one cost more than foretold."""
         return self.allowance + self.budget * self.elapsed(now) - self.cost
 
+    def charge(self, seconds: float) -> None:
+        """Something beside the measuring has cost this much."""
+        self.cost += seconds
+
     def book(self, pairs: int, seconds: float) -> None:
         """A probe of so many pairs has cost this much."""
         self.cost += seconds

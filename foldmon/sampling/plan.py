@@ -55,7 +55,7 @@ class Plan:
         return replace(report, held_out=self._predicted(prober, paths, step))
 
     def _predicted(self, prober: Prober, paths: Ints | None, step: int) -> HeldOutScore | None:
-        """Of the held-out inputs the same share as of the pairs, and at least one block."""
+        """Of the held-out inputs the same share as of the pairs."""
         if self.held_out is None:
             return None
         share = 1.0 if paths is None else len(paths) / len(self.pairs)

@@ -12,6 +12,7 @@ _FIRST = 0.1  # share of the allowance that the point before training may take
 # The allowance is spent evenly over the logarithm of the steps, since a run may be of any length: what is
 # left of it falls by a factor of e while the number of steps, and 25 before them, grows by e**1.5.
 _SPREAD, _EARLY = 1.5, 25
+_CURVE = 60  # probes that the allowance is to pay for at least, however many pairs these measure
 
 
 class Timetable:
@@ -58,9 +59,10 @@ class Timetable:
         self._seen = self._begin = step
         self._last = None
 
-    def probed(self, step: int, pairs: int, seconds: float, now: float) -> None:
-        """A probe ended and cost this much."""
+    def probed(self, step: int, pairs: int, seconds: float, now: float, beside: float = 0.0) -> None:
+        """A probe ended and cost this much; so did what was done with those before it."""
         self.contract.book(pairs, seconds)
+        self.contract.charge(beside)
         self._last = step, self.contract.credit(now)
 
     def ahead(self, step: int, now: float) -> tuple[int, int]:
@@ -89,7 +91,9 @@ class Timetable:
 
     @property
     def _least(self) -> int:
-        return min(self.pairs, self.contract.worthwhile)
+        """Pairs that a probe measures at least: as many as are worth its fixed cost, and more where cheap."""
+        cheap = self.contract.affordable(self.contract.allowance / _CURVE)
+        return min(self.pairs, max(self.contract.worthwhile, cheap))
 
     def _wished(self, step: int) -> float:
         return max(1.0, (step - (self._begin or 0)) / WISHED)
