@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+
+# Before torch is imported: two processes of two threads each wait for each other on a small machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from torch import nn

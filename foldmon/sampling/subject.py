@@ -160,14 +160,8 @@ class Subject:
             before = random_state()
             with compiled_functions("force_eager"):
                 prober = self._look_at(module)
-            self._on_cpu = prober.device.type == "cpu"
-            self.a_pair = self._plan.config.points * prober.seconds_a_row
-            if _TRIAL * self.a_pair < _QUICK and self._plan.shares >= _TRIAL and self.team is None:
-                # A few rows cost little but the fixed part of a pass: some pairs, and one alone, tell.
-                few, one = (self._seconds(prober, np.arange(count)) for count in (_TRIAL, 1))
-                self.a_pair = max(few - one, few / 10) / (_TRIAL - 1)
-                self.fixed = max(one - self.a_pair, 0.0)
-            draws = drew(before)
+                draws = drew(before)
+                self._foretell(prober)
         if draws and replica is not None:
             # A sampler's thread must not draw from generators that training draws from.
             self.reason, replica = "its forward pass draws random numbers in eval mode", None
@@ -180,9 +174,20 @@ class Subject:
             self.coverage = self.coverage.with_notes(note)
         return OnCopy(replica, self._plan, prober)
 
+    def _foretell(self, prober: Prober) -> None:
+        """What a probe will cost, from the passes that looked the model over and, if quick, from a trial."""
+        self._on_cpu = prober.device.type == "cpu"
+        self.a_pair = self._plan.config.points * prober.seconds_a_row
+        if _TRIAL * self.a_pair < _QUICK and self._plan.shares >= _TRIAL and self.team is None:
+            # A few rows cost little but the fixed part of a pass: some pairs, and one alone, tell.
+            few, one = (self._seconds(prober, np.arange(count)) for count in (_TRIAL, 1))
+            self.a_pair = max(few - one, few / 10) / (_TRIAL - 1)
+            self.fixed = max(one - self.a_pair, 0.0)
+
     def _seconds(self, prober: Prober, paths: Ints) -> float:
         began = time.perf_counter()
-        self._plan.try_out(prober, paths)
+        with kept_buffers(prober.model):
+            self._plan.try_out(prober, paths)
         return time.perf_counter() - began
 
     def _look_at(self, module: nn.Module) -> Prober:
