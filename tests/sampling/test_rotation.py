@@ -106,7 +106,7 @@ def test_every_published_number_can_be_computed_again_from_the_journal(mlp, held
     """Of a run whose allowance pays for shares only."""
     optimizer = torch.optim.Adam(mlp.parameters(), 1e-2)
     inputs, labels = held_out
-    with foldmon.watch(mlp, held_out, allowance=0.1, exporters=[], log_dir=tmp_path) as monitor:
+    with foldmon.watch(mlp, held_out, allowance=0.1, points=257, exporters=[], log_dir=tmp_path) as monitor:
         for _ in range(150):
             loss = nn.functional.cross_entropy(mlp(inputs), labels)
             optimizer.zero_grad()
