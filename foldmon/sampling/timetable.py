@@ -13,6 +13,7 @@ _FIRST = 0.1  # share of the allowance that the point before training may take
 # left of it falls by a factor of e while the number of steps, and 25 before them, grows by e**1.5.
 _SPREAD, _EARLY = 1.5, 25
 _CURVE = 60  # probes that the allowance is to pay for at least, however many pairs these measure
+_FIRST_LOOK = 16  # steps until those who must know beforehand meet again, where the pace is not known yet
 
 
 class Timetable:
@@ -75,6 +76,8 @@ class Timetable:
         pace = self._seconds_a_step(step, now)
         steps = math.ceil(self._wished(step))
         while not (pairs := self._count(step + steps, now + steps * pace)):
+            if pace <= 0:  # no number of steps would make it affordable
+                return _FIRST_LOOK, self._least
             steps *= 2
         return steps, pairs
 

@@ -128,3 +128,14 @@ def test_ranks_learn_beforehand_when_the_next_probe_is_and_that_it_is_affordable
     steps, pairs = timetable.ahead(10, now=10.0)
     assert pairs >= 1
     assert contract.credit(10.0 + steps) >= contract.price(pairs)
+
+
+def test_ranks_whose_pace_is_not_known_yet_meet_again_after_a_few_steps():
+    contract = Contract(0.01, 1.0, 0.5)
+    timetable = Timetable(None, contract, pairs=64)
+    contract.start(0.0)
+    timetable.share(0, 0.0)
+    timetable.probed(0, 4, 2.0, 2.0)
+    steps, pairs = timetable.ahead(0, now=2.0)
+    assert 1 <= steps <= 100
+    assert 1 <= pairs <= 64
