@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ class RunningMonitor(Monitor):
         if subject.reason is not None:
             logger.warning("foldmon: %s: %s", IN_PLACE, subject.reason)
         self._say_what_is_dear()
-        self._guard.run(lambda: self._begin_if_due(0))
+        self._guard.run(self._begin_if_due)
 
     # What the user reads
 
@@ -227,12 +228,12 @@ class RunningMonitor(Monitor):
         self._guard.run(self._first.release)
         self._alarm.tell()
         self._step += steps
-        self._guard.run(lambda: self._begin_if_due(steps))
+        self._guard.run(self._begin_if_due)
 
-    def _begin_if_due(self, taken: int) -> None:
+    def _begin_if_due(self) -> None:
         if self._step:
             self._contract.start(time.perf_counter())
-        self.skipped += self._pace.advance(self._step, taken)
+        self.skipped += self._pace.advance(self._step)
 
     def _say_what_is_dear(self) -> None:
         price, free = self._contract.price(1), self.config.allowance
@@ -269,7 +270,7 @@ class RunningMonitor(Monitor):
             found = self._subject.measure(paths, step)
             report = self._rotation.taken_in(found, step)
             measured, logged = report.to_dict(), self._logged.take()
-            warning = self._judged(found, step)
+            warning = self._judged(found, measured, step)
             seconds = time.perf_counter() - began
             if charged:
                 pairs = len(found.r1) if self._timetable.pairs > 1 else 1
@@ -290,13 +291,13 @@ class RunningMonitor(Monitor):
             return seconds
         return min(seconds, worked * torch.get_num_threads())
 
-    def _judged(self, found: FoldingReport, step: int) -> WarningEntry:
+    def _judged(self, found: FoldingReport, measured: Mapping[str, Any], step: int) -> WarningEntry:
         """Show the warning the whole panel, a round of it at a time; what is broken at once."""
         whole = self._rotation.round(found)
         if whole is None and not found.nonfinite.any():
             return {"level": self._alarm.level, "event": None}
-        shown = replace(whole or found, step=step)
-        return self._alarm.look({**shown.to_dict(), "logged": self._heard.take()})
+        shown = measured if whole is found else replace(whole or found, step=step).to_dict()
+        return self._alarm.look({**shown, "logged": self._heard.take()})
 
     def _costs(self) -> RunCosts:
         return {

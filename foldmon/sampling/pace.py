@@ -41,12 +41,11 @@ class Alone:
         self._subject, self._timetable, self._sampler = subject, timetable, sampler
         self._guard, self._probe = guard, probe
 
-    def advance(self, step: int, taken: int) -> bool:
+    def advance(self, step: int) -> bool:
         """Begin a probe where one is due.
 
         Args:
             step: number of the training step that has ended.
-            taken: steps since this was last asked.
 
         Returns:
             Whether one was due at a multiple and left out, because the last one still runs.
@@ -85,7 +84,7 @@ class Together:
         self._next = 0.0  # step of the next probe
         self._count: int | None = None  # pairs of it
 
-    def advance(self, step: int, taken: int) -> bool:
+    def advance(self, step: int) -> bool:
         """:meth:`Alone.advance`; no probe is ever left out."""
         if step >= self._next and not self._guard.ended:
             self._next = math.inf  # for good, where the other ranks do not answer

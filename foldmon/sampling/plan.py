@@ -51,7 +51,7 @@ class Plan:
 
     def measure(self, prober: Prober, paths: Ints | None, step: int) -> FoldingReport:
         """A probe of some pairs, or of all, on a prober that :meth:`prober` made, and of held-out inputs."""
-        report = self._measure(prober, paths)
+        report = self.fold(prober, paths)
         return replace(report, held_out=self._predicted(prober, paths, step))
 
     def _predicted(self, prober: Prober, paths: Ints | None, step: int) -> HeldOutScore | None:
@@ -61,11 +61,8 @@ class Plan:
         share = 1.0 if paths is None else len(paths) / len(self.pairs)
         return self.held_out.measure(prober, max(1, round(share * self.held_out.inputs)), step)
 
-    def try_out(self, prober: Prober, paths: Ints) -> None:
-        """Measure some pairs for the time that it takes."""
-        self._measure(prober, paths)
-
-    def _measure(self, prober: Prober, paths: Ints | None) -> FoldingReport:
+    def fold(self, prober: Prober, paths: Ints | None) -> FoldingReport:
+        """The pairs' part of a probe."""
         # The same points on the same pairs in every turn: only the weights differ between two values of
         # a pair, and no other method is cheaper in time.
         method = "sampled" if self.config.method == "auto" else self.config.method

@@ -187,7 +187,7 @@ class Subject:
     def _seconds(self, prober: Prober, paths: Ints) -> float:
         began = time.perf_counter()
         with kept_buffers(prober.model):
-            self._plan.try_out(prober, paths)
+            self._plan.fold(prober, paths)
         return time.perf_counter() - began
 
     def _look_at(self, module: nn.Module) -> Prober:

@@ -54,7 +54,7 @@ def test_alone_in_the_training_thread():
         Guard(TeamError),
         lambda step, stall, count: probed.append(step),
     )
-    assert not any(pace.advance(step, 1) for step in range(12))
+    assert not any(pace.advance(step) for step in range(12))
     assert probed == [0, 5, 10]
     assert subject.snapshots == 3
 
@@ -68,12 +68,12 @@ def test_alone_beside_training_a_busy_sampler_leaves_probes_out():
         assert go_on.wait(10)
 
     pace = Alone(subject, every(1), sampler, Guard(TeamError), probe)
-    assert not pace.advance(0, 0)
+    assert not pace.advance(0)
     assert begun.wait(10)
-    assert [pace.advance(1, 1), pace.advance(2, 1)] == [True, True]
+    assert [pace.advance(1), pace.advance(2)] == [True, True]
     go_on.set()
     assert sampler.wait(10)
-    assert not pace.advance(3, 1)
+    assert not pace.advance(3)
     assert subject.snapshots == 2  # none for those that were left out
     assert sampler.close(10)
 
@@ -87,11 +87,11 @@ def test_a_failing_probe_pauses_and_a_good_one_ends_the_row():
             raise ValueError("not now")
 
     pace = Alone(subject, every(1), Sampler(), guard, probe)
-    pace.advance(1, 1)
-    pace.advance(2, 1)  # pauses
+    pace.advance(1)
+    pace.advance(2)  # pauses
     assert guard.failures == 1
     guard.resume_at, fail = 0.0, False
-    pace.advance(3, 1)
+    pace.advance(3)
     assert guard.failures == 0
 
 
@@ -101,12 +101,12 @@ def test_together_at_every_multiple_and_no_more_once_the_team_is_gone():
     guard = Guard(TeamError)
     pace = Together(team, every(5), guard, lambda step, stall, count: probed.append(step))
     for step in range(3, 12):
-        assert not pace.advance(step, 1)
+        assert not pace.advance(step)
     assert probed == [3, 5, 10]
     team.lost = True
     with pytest.raises(TeamError):
-        pace.advance(15, 1)
-    pace.advance(20, 1)
+        pace.advance(15)
+    pace.advance(20)
     assert probed == [3, 5, 10, 15]
 
 
@@ -121,7 +121,7 @@ def test_together_failing_probes_get_rare():
 
     pace = Together(team, every(1), guard, probe)
     for step in range(20):
-        pace.advance(step, 1)
+        pace.advance(step)
     assert tried == [0, 2, 6, 14]
 
 
@@ -136,7 +136,7 @@ def test_a_probe_is_told_how_many_pairs_it_measures():
 
     pace = Alone(subject, timetable, Sampler(), Guard(TeamError), probe)
     for step in range(30):
-        pace.advance(step, 1)
+        pace.advance(step)
     assert len(counts) > 2
     assert all(1 <= count <= 8 for count in counts)
     assert sum(counts) <= 40
