@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foldmon.folding.data.heldout import HeldOut
+from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.trees import map_tensors
 from foldmon.folding.model.memory import is_out_of_memory
 from foldmon.folding.model.prober import Prober
@@ -59,7 +59,7 @@ class HeldOutPanel:
     def __init__(self, held_out: HeldOut, seed: int = 0) -> None:
         self._panel = BlockPanel(len(held_out), seed)
         self.inputs = self._panel.inputs
-        self._held_out, self._labels = held_out, class_numbers(held_out.labels)
+        self._held_out, self._labels = held_out, class_numbers(held_out.classes)
         self._speaks = True
         self._owed = 0  # inputs asked for that make no whole block yet
 

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from foldmon.config.options import Config
-from foldmon.folding.data.heldout import HeldOut
+from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.held_out import HeldOutPanel
 from foldmon.folding.model.prober import Forward, Prober

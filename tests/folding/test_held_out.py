@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from foldmon.folding.data.drawing import draw_panel
-from foldmon.folding.data.heldout import HeldOut
+from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.held_out import HeldOutPanel, predict
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.blocks import BlockPanel
@@ -50,7 +50,7 @@ def made(model: nn.Module, data, **options) -> tuple[Prober, HeldOut]:
 
 def test_loss_and_accuracy_are_those_of_a_validation(mlp, data):
     prober, held_out = made(mlp, data, samples=128)
-    losses, correct = validated(mlp.eval(), held_out.inputs, torch.from_numpy(held_out.labels))
+    losses, correct = validated(mlp.eval(), held_out.inputs, torch.from_numpy(held_out.classes))
     found = HeldOutPanel(held_out).measure(prober, 128, step=0)
     assert found.measured is None
     assert found.inputs == 128
@@ -72,7 +72,7 @@ def test_a_share_at_a_time_follows_a_model_in_training(mlp, data):
         assert len(found.measured) == 32
         with torch.no_grad():
             logits = mlp(held_out.inputs)
-        truth = nn.functional.cross_entropy(logits, torch.from_numpy(held_out.labels)).item()
+        truth = nn.functional.cross_entropy(logits, torch.from_numpy(held_out.classes)).item()
         errors.append(found.loss - truth)
         optimizer.zero_grad()
         nn.functional.cross_entropy(mlp(data[0]), data[1]).backward()
@@ -96,11 +96,11 @@ def test_predictions_hold_their_certainty(mlp, data):
 @pytest.mark.parametrize("at_once", [1, 7, 1000])
 def test_rows_are_passed_in_chunks(mlp, data, at_once):
     prober, held_out = made(mlp, data)
-    whole = predict(prober, held_out, held_out.labels, np.arange(50))
+    whole = predict(prober, held_out, held_out.classes, np.arange(50))
     sizes = []
     prober.forward = lambda model, inputs: sizes.append(len(inputs)) or model(inputs)
     prober.rows_at_once = at_once
-    chunked = predict(prober, held_out, held_out.labels, np.arange(50))
+    chunked = predict(prober, held_out, held_out.classes, np.arange(50))
     assert chunked.losses == pytest.approx(whole.losses, rel=1e-4)
     assert max(sizes) == min(at_once, 50)
     assert sum(sizes) == 50
@@ -127,7 +127,7 @@ def test_the_model_is_in_eval_mode_and_left_as_it_was(data):
     model.train()
     model[1].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    one, two = (predict(prober, held_out, held_out.labels, np.arange(40)) for _ in "12")
+    one, two = (predict(prober, held_out, held_out.classes, np.arange(40)) for _ in "12")
     assert one == two
     assert [module.training for module in model] == [True, False, True, True, True]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -153,10 +153,10 @@ def test_tokens_and_masks_are_those_of_the_input(data):
     model = Tokens()
     prober, held_out = made(model, ({"ids": ids, "attention_mask": mask}, data[1]))
     measure_sampled(prober, 3)  # embeds, and leaves no hook behind that would join inputs
-    found = predict(prober, held_out, held_out.labels, np.arange(64))
+    found = predict(prober, held_out, held_out.classes, np.arange(64))
     with torch.no_grad():
         logits = model(**held_out[np.arange(64)].inputs)
-    truth = torch.from_numpy(held_out.labels[:64])
+    truth = torch.from_numpy(held_out.classes[:64])
     losses = nn.functional.cross_entropy(logits, truth, reduction="none")
     assert found.losses == pytest.approx(losses.numpy(), rel=1e-4)
 
@@ -170,7 +170,7 @@ def test_a_single_logit_is_that_of_class_1(data, labels):
     found = HeldOutPanel(held_out).measure(prober, 512, step=0)
     with torch.no_grad():
         logits = model(held_out.inputs)[:, 0]
-    truth = torch.from_numpy(held_out.labels).float()
+    truth = torch.from_numpy(held_out.classes).float()
     loss = nn.functional.binary_cross_entropy_with_logits(logits, truth)
     assert found.loss == pytest.approx(loss.item(), rel=1e-4)
     assert found.accuracy == pytest.approx(((logits > 0) == truth.bool()).float().mean().item())
@@ -216,7 +216,7 @@ def test_bytes_and_doubles_are_given_as_the_paths_are(data):
         found = HeldOutPanel(held_out).measure(prober, 512, step=0)
         with torch.no_grad():
             logits = model(held_out.inputs.to(model[0].weight.dtype)).float()
-        loss = nn.functional.cross_entropy(logits, torch.from_numpy(held_out.labels))
+        loss = nn.functional.cross_entropy(logits, torch.from_numpy(held_out.classes))
         assert found.loss == pytest.approx(loss.item(), rel=1e-3)
 
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from foldmon.folding.data.heldout import HeldOut, reading
+from foldmon.folding.data.heldout import reading
+from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.pairs import Kind, Pairs, drawn_rows, inputs_for, pairs_at
 from foldmon.folding.data.trees import map_tensors
 from foldmon.torch_internals import pytree
@@ -59,7 +60,7 @@ def draw_panel(
         rows, kind = drawn_rows(source.first, count, kind, generator)
         wanted = _affordable(source.first, samples)
         held_out = source.more(wanted)
-    chosen = representative(held_out.labels, len(held_out), rows.reshape(-1), wanted, generator)
+    chosen = representative(held_out.classes, len(held_out), rows.reshape(-1), wanted, generator)
     return pairs_at(source.first, rows, kind), held_out[generator.permutation(chosen)]
 
 

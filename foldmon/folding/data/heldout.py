@@ -8,8 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,34 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from foldmon.folding.data.trees import batch_size, fingerprint, map_tensors, take_rows, to_tensors
+from foldmon.folding.data.labels import HeldOut, joined_labels, to_labels
+from foldmon.folding.data.trees import batch_size, map_tensors, to_tensors
 from foldmon.folding.undisturbed.random_state import preserved_random_state
 from foldmon.torch_internals import pytree
 
 SECONDS = 3.0
 """Within which reading more inputs than the pairs need comes to an end."""
 _TARGET_KEYS = ("labels", "label", "target", "targets")
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Inputs (batch first) and their classes, where known: shape (N,)."""
-
-    inputs: Any
-    labels: npt.NDArray[Any] | None
-
-    def __len__(self) -> int:
-        return batch_size(self.inputs)
-
-    def __getitem__(self, rows: npt.NDArray[np.int64]) -> HeldOut:
-        """The given inputs, in this order."""
-        labels = None if self.labels is None else self.labels[rows]
-        return HeldOut(take_rows(self.inputs, torch.from_numpy(rows)), labels)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A short text that equal inputs share, to recognise them in a resumed run."""
-        return fingerprint(self.inputs)
 
 
 class Reading:
@@ -241,8 +219,7 @@ def _joined(batches: list[Any]) -> HeldOut:
         )
     first, *rest = [part.inputs for part in alike]
     inputs = map_tensors(lambda *tensors: torch.cat(tensors), first, *rest)
-    labels = [part.labels for part in alike if part.labels is not None]
-    return HeldOut(inputs, np.concatenate(labels) if len(labels) == len(alike) else None)
+    return HeldOut(inputs, joined_labels([part.labels for part in alike]))
 
 
 def _shapes(inputs: Any) -> tuple[tuple[int, ...], ...]:
@@ -255,7 +232,7 @@ def _from_arrays(data: Any) -> HeldOut:
         data = data.to_numpy()
     if isinstance(data, tuple | list) and len(data) == 2:
         inputs, labels = data
-        return _checked(HeldOut(to_tensors(inputs), _as_classes(labels)))
+        return _labelled(to_tensors(inputs), labels)
     if isinstance(data, Tensor | np.ndarray | dict | tuple | list) or hasattr(data, "keys"):
         return _split(data) if hasattr(data, "keys") else _checked(HeldOut(to_tensors(data), None))
     raise TypeError(
@@ -269,36 +246,20 @@ def _split(batch: Any) -> HeldOut:
     if hasattr(batch, "keys"):
         items = dict(batch)
         targets = [items.pop(key) for key in _TARGET_KEYS if key in items]
-        return _checked(HeldOut(to_tensors(items), _as_classes(targets[0]) if targets else None))
+        return _labelled(to_tensors(items), targets[0] if targets else None)
     if isinstance(batch, tuple | list):
         if len(batch) == 1:
             return _checked(HeldOut(to_tensors(batch[0]), None))
         inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
-        return _checked(HeldOut(to_tensors(inputs), _as_classes(batch[-1])))
+        return _labelled(to_tensors(inputs), batch[-1])
     return _checked(HeldOut(to_tensors(batch), None))
 
 
-def _as_classes(labels: Any) -> npt.NDArray[Any] | None:
-    """Labels as classes, shape (N,); None where they are no classes (regression targets, masks, ...)."""
-    if labels is None:
-        return None
-    try:
-        values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    except ValueError:
-        return None  # of differing shapes
-    if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
-        values = values.astype(np.str_)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    is_class = values.ndim == 1 and (values.dtype.kind in "iubUS" or bool(np.isin(values, (0.0, 1.0)).all()))
-    return values if is_class else None
+def _labelled(inputs: Any, labels: Any) -> HeldOut:
+    return _checked(HeldOut(inputs, to_labels(labels, batch_size(inputs))))
 
 
 def _checked(held_out: HeldOut) -> HeldOut:
     if len(held_out) == 0:
         raise ValueError("the held-out data are empty: pass at least two inputs")
-    if held_out.labels is not None and len(held_out.labels) != len(held_out):
-        raise ValueError(
-            f"{len(held_out)} held-out inputs but {len(held_out.labels)} labels; pass one label an input"
-        )
     return held_out

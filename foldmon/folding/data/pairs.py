@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from foldmon.folding.data.heldout import HeldOut, reading
+from foldmon.folding.data.heldout import reading
+from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.trees import (
     batch_size,
     describe,
@@ -166,9 +167,9 @@ def drawn_rows(
             f"held-out data with {len(held_out)} input(s) cannot make a pair; pass at least two, "
             "better several of each class"
         )
-    if kind == "intra" and held_out.labels is None:
+    if kind == "intra" and held_out.classes is None:
         raise ValueError('kind="intra" needs labels: pass (inputs, labels) or a labelled data set')
-    labels = None if kind == "any" else held_out.labels
+    labels = None if kind == "any" else held_out.classes
     if labels is None:
         return _any_pairs(len(held_out), count, generator), "any"
     return _stratified_pairs(labels, count, kind, generator), kind
@@ -178,8 +179,8 @@ def pairs_at(held_out: HeldOut, rows: npt.NDArray[np.int64], kind: Kind) -> Pair
     """The pairs of the given rows, shape (P, 2)."""
     classes: npt.NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
-    if held_out.labels is not None:
-        values, codes = np.unique(held_out.labels, return_inverse=True)
+    if held_out.classes is not None:
+        values, codes = np.unique(held_out.classes, return_inverse=True)
         classes, names = codes.reshape(-1)[rows].astype(np.int64), tuple(str(v) for v in values)
     first, second = (held_out[np.ascontiguousarray(side)].inputs for side in rows.T)
     return Pairs(first, second, classes, names, kind)

@@ -24,7 +24,8 @@ from torch.utils.data import (
 
 import foldmon
 from foldmon import Pairs, draw_pairs
-from foldmon.folding.data.heldout import HeldOut, reading
+from foldmon.folding.data.heldout import reading
+from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.trees import describe
 from foldmon.folding.undisturbed.random_state import random_state
 
@@ -298,7 +299,9 @@ def test_targets_of_differing_shapes_are_no_classes() -> None:
         return torch.stack([image for image, _ in items]), [boxes for _, boxes in items]
 
     rows = [(torch.zeros(3), torch.zeros(1 + i, 4)) for i in range(4)]
-    assert read(DataLoader(Rows(rows), collate_fn=collate)).labels is None
+    held_out = read(DataLoader(Rows(rows), collate_fn=collate))
+    assert held_out.classes is None
+    assert [len(boxes) for boxes in held_out.labels] == [1, 2, 3, 4]
 
 
 def test_a_single_class_says_what_to_pass() -> None:
