@@ -6,12 +6,24 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 
-from foldmon.warning.forest import Forest, tuned
+from foldmon.warning.forest import Forest, Tree, tuned
 from foldmon.warning.reasons import _WORDS
 from foldmon.warning.signals import SHAPES
-from tests.benchmarks.warnings.tuning import as_tree
 
 READINGS = ("phi", "doubt")
+
+
+def as_tree(grown):
+    """One of the library's trees as foldmon keeps it."""
+    shares = grown.value[:, 0]
+    leaf = grown.children_left < 0
+    return Tree(
+        np.where(leaf, -1, grown.feature).tolist(),
+        [float(f"{cut:.5g}") for cut in np.where(leaf, 0.0, grown.threshold)],
+        np.where(leaf, 0, grown.children_left).tolist(),
+        np.where(leaf, 0, grown.children_right).tolist(),
+        (shares[:, 1] / shares.sum(1)).round(4).tolist(),
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,43 +1,145 @@
-"""The benchmark's ground truth: what its table rests on."""
+"""The benchmark's ground truth, its peers and its tables: what its figures rest on."""
 
-from tests.benchmarks.warnings.grid import DEVELOPMENT, HELD_APART, grid
-from tests.benchmarks.warnings.truth import accuracy_degradation, early_stop, loss_degradation, outcome
+import math
 
-FALLING = [1.0, 0.6, 0.4, 0.3]
+import numpy as np
+import pytest
 
+from tests.benchmarks.warnings.courses import Course, rise
+from tests.benchmarks.warnings.detectors import Verdict, without_labels
+from tests.benchmarks.warnings.grid import DEVELOPMENT, HELD_APART, LATE, LOSS_ONLY, grid
+from tests.benchmarks.warnings.peers import evidence, label_wave, oracle, patience
+from tests.benchmarks.warnings.table import Judged, kind_of, summary, wilson
+from tests.benchmarks.warnings.truth import truth_of
 
-def test_the_loss_degrades_where_it_leaves_its_best_for_good():
-    assert loss_degradation([*FALLING, 0.3, 0.34, 0.36, 0.4, 0.4]) == 6
-    assert loss_degradation([*FALLING, 0.5, 0.5, 0.5, 0.3]) is None
-    assert loss_degradation([*FALLING, 0.5, 0.5]) is None
-    assert loss_degradation([*FALLING, float("nan"), float("nan"), float("nan")]) == 4
-    assert loss_degradation([0.01, 0.02, 0.03, 0.03, 0.029]) is None
-
-
-def test_the_accuracy_degrades_two_points_below_the_best_of_medians():
-    assert accuracy_degradation([0.9] * 10 + [0.8] * 10) == 12
-    assert accuracy_degradation([0.9] * 10 + [0.89] * 10) is None
-    assert accuracy_degradation([0.9] * 5 + [0.99] + [0.9] * 10) is None
+RISING_THEN_FALLING = [0.5, 0.7, 0.8, 0.9, 0.9, 0.9, 0.85, 0.8, 0.75, 0.7, 0.7, 0.7, 0.7, 0.7]
+HEALTHY = [0.5, 0.7, 0.8, 0.9, 0.9, 0.9, 0.9, 0.88, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]
 
 
-def test_early_stopping_counts_probes_without_a_new_best():
-    assert early_stop([*FALLING, 0.31, 0.32, 0.33], 3) == 6
-    assert early_stop(FALLING, 3) is None
+def stored(accuracies, losses=None):
+    losses = [1 - a for a in accuracies] if losses is None else losses
+    truth = [[10 * i, loss, a] for i, (loss, a) in enumerate(zip(losses, accuracies, strict=True))]
+    epochs = [[step, loss, a, 0.1] for step, loss, a in truth]
+    return {"truth": truth, "epochs": epochs, "loss_only": False}
 
 
-def test_outcomes_are_graded():
-    def graded(losses):
-        return outcome({"labelled": [{"loss": loss, "accuracy": 0.9} for loss in losses]}).kind
+def course_of(accuracies, losses=None):
+    return truth_of(stored(accuracies, losses), loss_only=False)
 
-    assert graded([*FALLING, 0.3, 0.3, 0.3]) == "healthy"
-    assert graded(FALLING + [0.36] * 6) == "slight"
-    assert graded(FALLING + [0.9] * 6) == "clear"
+
+def test_a_run_degrades_that_ends_three_points_below_its_best():
+    assert course_of(RISING_THEN_FALLING).degraded
+    assert not course_of(HEALTHY).degraded
+    assert not course_of([0.9] * 5 + [0.88] * 6).degraded
+    assert course_of([0.9] * 5 + [0.86] * 6).degraded
+
+
+def test_one_lucky_validation_is_no_best():
+    assert not course_of([0.8, 0.9, 0.8, 0.8, 0.8, 0.8, 0.8]).degraded
+
+
+def test_where_no_accuracy_is_a_loss_a_tenth_higher_counts():
+    losses = [1.0, 0.5, 0.5, 0.5, 0.56, 0.56, 0.56, 0.56, 0.56]
+    run = stored([math.nan] * 9, losses)
+    assert truth_of(run, loss_only=True).degraded
+    run = stored([math.nan] * 9, [*losses[:4], *[0.54] * 5])
+    assert not truth_of(run, loss_only=True).degraded
+
+
+def test_stopping_spares_what_has_not_been_lost_yet():
+    truth = course_of(RISING_THEN_FALLING)
+    assert truth.spared(40) == pytest.approx(1.0)
+    assert truth.spared(70) == pytest.approx(0.5)
+    assert truth.spared(130) == pytest.approx(0.0)
+    assert truth.spared(None) == 0.0
+    assert truth.spared(0) == pytest.approx(-1.0)  # -1 at least, however bad
+
+
+def test_a_warning_in_a_run_that_recovers_is_judged_by_what_was_so_at_that_step():
+    dip = course_of([0.5, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9])
+    assert not dip.degraded
+    assert kind_of(dip, Verdict(50)) == "true then"
+    assert kind_of(dip, Verdict(100)) == "false"
+    assert kind_of(dip, Verdict(None)) == ""
+    unsure = course_of([0.9] * 8, [0.3, 0.3, 0.3, 0.4, 0.5, 0.6, 0.6, 0.6])
+    assert kind_of(unsure, Verdict(50)) == "loss only"
+
+
+def test_early_stopping_counts_epochs_without_a_new_best():
+    run = stored(RISING_THEN_FALLING)
+    assert patience(5, by="accuracy")(run) == 80
+    assert patience(5, by="loss")(run) == 80
+    assert patience(20, by="loss")(run) is None
+
+
+def test_the_oracle_reacts_to_the_first_fall_by_two_points():
+    assert oracle(stored(RISING_THEN_FALLING)) == 60
+    assert oracle(stored([0.5, 0.7, 0.9, 0.89, 0.9])) is None
+    run = stored([math.nan] * 4, [1.0, 0.5, 0.52, 0.54]) | {"loss_only": True}
+    assert oracle(run) == 30
+
+
+def test_label_wave_stops_where_the_smoothed_changes_first_rise():
+    changes = [1.0, 0.5, 0.3, 0.2, 0.1, 0.1, 0.1, 0.3, 0.5]
+    run = {"epochs": [[10 * i, 0.0, 0.0, change] for i, change in enumerate(changes)]}
+    assert label_wave(run) == 70
+    run["epochs"] = run["epochs"][:6]
+    assert label_wave(run) is None
+
+
+def test_the_evidence_criterion_stops_above_zero():
+    assert evidence({"evidence": [[0, -3.0], [10, -0.1], [20, 0.05]]}) == 20
+    assert evidence({"evidence": [[0, -3.0]]}) is None
+
+
+def test_what_labels_tell_is_taken_from_a_record():
+    held_out = {"loss": 0.3, "losses": [0.3], "correct": [1], "accuracy": 0.9, "predicted": [4], "inputs": 1}
+    bare = without_labels({"step": 3, "held_out": held_out, "classes": [[0, 1]], "logged": {"loss": 1.0}})
+    assert bare["held_out"]["predicted"] == [4]
+    assert not any(bare["held_out"][name] for name in ("loss", "losses", "correct", "accuracy"))
+    assert bare["classes"] is None
+    assert bare["logged"] == {"loss": 1.0}
+
+
+def test_the_table_counts():
+    ill, sound = course_of(RISING_THEN_FALLING), course_of(HEALTHY)
+    runs = [
+        Judged({}, ill, {"a": Verdict(70, best=40)}),
+        Judged({}, ill, {"a": Verdict(None)}),
+        Judged({}, sound, {"a": Verdict(100)}),
+        Judged({}, sound, {"a": Verdict(None)}),
+    ]
+    row = summary(runs, {"a": "nothing"}).splitlines()[-1].split(" | ")
+    assert row[2].startswith("50%")
+    assert row[3].startswith("50%")
+    assert row[4].startswith("0%")
+    assert row[6].startswith("0.25")
+    assert row[7].startswith("0.50")
+
+
+def test_wilson_holds_the_share_and_stays_within_bounds():
+    low, high = wilson(0, 20)
+    assert low == 0 < high < 0.17
+    assert wilson(20, 20)[1] == 1
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-3)
+
+
+def test_chance_has_no_rise_however_many_probes_the_lowest_is_chosen_from():
+    generator = np.random.default_rng(0)
+    noise = [(generator.random((60, 256)) < 0.1).astype(float) for _ in range(60)]
+    steps = np.arange(60.0)
+    late = np.array([rise(Course(steps, values), smooth=1).mean[-1] for values in noise])
+    assert abs(late.mean()) < 0.01  # 0.03 where the lowest is chosen on the units it is judged on
+    z = np.array([rise(Course(steps, values), smooth=1).z[-1] for values in noise])
+    assert (z > 2).mean() < 0.1
+    worse = [values + 0.05 * (steps >= 50)[:, None] for values in noise]
+    assert np.mean([rise(Course(steps, values), smooth=1).mean[-1] for values in worse]) > 0.04
 
 
 def test_the_parts_share_no_family_and_no_architecture():
-    assert not DEVELOPMENT.keys() & HELD_APART.keys()
-    architectures = [
-        {name for names in part.values() for name in names} for part in (DEVELOPMENT, HELD_APART)
-    ]
-    assert not architectures[0] & architectures[1]
-    assert len({spec.key for spec in grid(3)}) == len(grid(3))
+    specs = grid(3)
+    parts = [[spec for spec in specs if spec.part == part] for part in ("development", "held apart")]
+    assert not {spec.data for spec in parts[0]} & {spec.data for spec in parts[1]}
+    assert not {spec.architecture for spec in parts[0]} & {spec.architecture for spec in parts[1]}
+    assert {spec.data for spec in specs} == {*DEVELOPMENT, *HELD_APART, *LATE, *LOSS_ONLY}
+    assert len({spec.key for spec in specs}) == len(specs)

@@ -1,80 +1,79 @@
 """The benchmark of warnings: ``python -m tests.benchmarks.warnings`` from the root of the repository.
 
-Trains the runs that are not stored yet, and writes tables and two plots. The small grid (one round) takes
-about 20 minutes of one core, three rounds an hour; either may be interrupted and goes on where it stopped.
-``--tune`` fits the shipped forests again, on all stored runs, and writes them where the detector reads them;
-the tables judge forests that were fitted without the runs they are judged on.
+Fetches the data, trains the runs that are not stored yet, and prints tables. A round takes about half an
+hour of one core; it may be interrupted and goes on where it stopped. ``--part development`` shows what a
+detector may be tuned on; the other part is for judging one that is done.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import logging
+from collections import Counter
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
-from tests.benchmarks.warnings.detectors import Verdicts, family_left_out, held_apart
-from tests.benchmarks.warnings.features import Run, as_run
-from tests.benchmarks.warnings.grid import grid
-from tests.benchmarks.warnings.plots import draw
+from tests.benchmarks.warnings.detectors import SHOWN, Verdict, judged
+from tests.benchmarks.warnings.grid import LOSS_ONLY, Spec, grid
+from tests.benchmarks.warnings.peers import PEERS
 from tests.benchmarks.warnings.store import complete, read
-from tests.benchmarks.warnings.table import by_group, summary
-from tests.benchmarks.warnings.tuning import FOLDING, LOSS, OUTPUTS, forest
+from tests.benchmarks.warnings.table import Judged, by_group, summary
+from tests.benchmarks.warnings.truth import truth_of
 
-TUNED = Path(__file__).parents[3] / "foldmon" / "warning" / "tuned.json"
+_FOLDMON = {
+    "foldmon, labels and training loss": "validation labels, training loss",
+    "foldmon, labels": "validation labels",
+    "foldmon, no labels, training loss": "training loss",
+    "foldmon, no labels": "nothing",
+}
+_MAIN = ("foldmon, labels and training loss", "foldmon, no labels, training loss")
+_FIELDS = ("condition", "data", "architecture")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.warnings", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=1, help="runs a data set and condition, default 1")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of the grid, default 2")
     parser.add_argument("--seconds", type=float, default=3600.0, help="train no longer than this")
-    parser.add_argument("--folder", type=Path, default=Path("runs/warnings"), help="where the runs are kept")
-    parser.add_argument("--tune", action="store_true", help="fit the shipped rules again on all stored runs")
+    parser.add_argument("--folder", type=Path, default=Path("runs/warnings/runs"), help="of the runs")
+    parser.add_argument("--part", choices=("development", "held apart"), help="judge this part alone")
     arguments = parser.parse_args()
-    store = arguments.folder / "runs.jsonl"
-    complete(store, grid(arguments.rounds), arguments.seconds)
-    runs = [as_run(stored) for stored in tqdm(read(store), "signals of runs", disable=None)]
-    if arguments.tune:
-        shipped = {"with loss": FOLDING + OUTPUTS + LOSS, "without loss": FOLDING + OUTPUTS}
-        tuned = {name: forest(readings, runs).to_dict() for name, readings in shipped.items()}
-        TUNED.write_text(json.dumps(tuned, separators=(",", ":")) + "\n")
-    report(runs, arguments.folder)
+    torch.set_num_threads(1)
+    logging.getLogger("foldmon").setLevel(logging.ERROR)  # what it warns of is in the tables
+    specs = [spec for spec in grid(arguments.rounds) if arguments.part in (None, spec.part)]
+    complete(arguments.folder, specs, arguments.seconds)
+    print(report(judge(arguments.folder, specs)))
 
 
-def report(runs: list[Run], folder: Path) -> None:
-    """Print the tables, and write them and the plots to the folder."""
-    development = [run for run in runs if run.spec["part"] == "development"]
-    apart = [run for run in runs if run.spec["part"] == "held apart"]
+def judge(folder: Path, specs: list[Spec]) -> list[Judged]:
+    """Every detector's verdict on every stored run."""
+    found = []
+    for run in tqdm(read(folder, specs), "judging", total=len(specs), disable=None):
+        run["loss_only"] = run["spec"]["data"] in LOSS_ONLY
+        verdicts = {name: judged(run, shown) for name, shown in SHOWN.items()}
+        verdicts |= {name: Verdict(rule(run)) for name, (_, rule) in PEERS.items()}
+        found.append(Judged(run["spec"], truth_of(run, run["loss_only"]), verdicts))
+    return found
+
+
+def report(runs: list[Judged]) -> str:
+    """All tables."""
+    needs = _FOLDMON | {name: need for name, (need, _) in PEERS.items()}
     parts = []
-    if development and apart:
-        verdicts = held_apart(development, apart)
-        parts.append(
-            _section("Tuned on the development part, judged on the part held apart", verdicts, apart)
-        )
-        parts += _groups(verdicts, apart)
-    verdicts = family_left_out(runs)
-    parts.append(_section("Each family of data left out of tuning in turn", verdicts, runs))
-    parts += _groups(verdicts, runs)
-    draw(verdicts, runs, folder)
-    text = "\n".join(parts)
-    (folder / "table.md").write_text(text)
-    print(text)
-
-
-def _groups(verdicts: list[Verdicts], runs: list[Run]) -> list[str]:
-    """Where the two forms of foldmon's own detector warn."""
-    return [
-        f"{verdict.name}, by {field}:\n\n{by_group(verdict, runs, field)}"
-        for verdict in verdicts[:2]
-        for field in ("condition", "data", "architecture")
-    ]
-
-
-def _section(title: str, verdicts: list[Verdicts], runs: list[Run]) -> str:
-    kinds = [run.outcome.kind for run in runs]
-    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("clear", "slight", "healthy"))
-    return f"### {title} ({len(runs)} runs: {counts})\n\n{summary(verdicts, runs)}"
+    for part in ("held apart", "development"):
+        for title, loss_only in (("classification", False), ("loss only", True)):
+            group = [run for run in runs if run.spec["part"] == part and run.truth.accuracy != loss_only]
+            if group:
+                counts = Counter(run.truth.degraded for run in group)
+                parts.append(
+                    f"### {part.capitalize()}: {title} ({len(group)} runs: {counts[True]} degraded, "
+                    f"{counts[False]} not)\n\n{summary(group, needs)}"
+                )
+        group = [run for run in runs if run.spec["part"] == part]
+        for name in _MAIN if group else ():
+            parts += [f"{name}, by {field}:\n\n{by_group(group, name, field)}" for field in _FIELDS]
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Data sets of the benchmark: a pool to train on and a validation set, from scikit-learn, drawn, or read."""
+"""Tasks of the benchmark: a pool to train on and a large, clean validation set, from real data or drawn."""
 
 from __future__ import annotations
 
@@ -10,215 +10,246 @@ import numpy as np
 import torch
 from torch import Tensor
 
-WINDOW = 12
-_LETTERS = " abcdefghijklmnopqrstuvwxyz.,'`()=:\n"
+from tests.benchmarks.warnings.packages import WORDS, arrays
+
+LETTERS = " abcdefghijklmnopqrstuvwxyz.,'`()=:\n"
+POOL, VALIDATION = 8000, 2000
+"""Most examples of a training pool and of a validation set."""
+_CONTEXT, _WINDOW, _SENTENCE = (
+    12,
+    9,
+    32,
+)  # letters before one, words around a tag, letters at once
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All examples of a task.
+
+    Attributes:
+        x, y: inputs and targets; y of integers are classes, of shape (N, T) one for each of T places.
+        shape: (channels, height, width) of pictures, else None.
+        vocabulary: number of tokens, 0 where x are numbers.
+        place: of the token that the class is of; None where each has one.
+        domain: shape (N,), of two kinds of example the one to validate on where they are held apart.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    shape: tuple[int, int, int] | None = None
+    vocabulary: int = 0
+    place: int | None = -1
+    domain: np.ndarray | None = None
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, 0 for a regression."""
+        return int(self.y.max()) + 1 if self.y.dtype.kind in "iu" else 0
 
 
 @dataclass(frozen=True)
 class Data:
-    """A classification task.
+    """A task's examples, split.
 
     Attributes:
-        x, y: inputs and classes of the training pool.
-        x_val, y_val: of the validation set, clean.
-        classes: number of classes.
+        task: what they were drawn from.
+        x, y: to train on.
+        x_val, y_val: the validation set, clean.
     """
 
+    task: Pool
     x: Tensor
     y: Tensor
     x_val: Tensor
     y_val: Tensor
-    classes: int
 
 
-def load(name: str, seed: int) -> Data:
-    """The data set of that name; ``seed`` decides the split and the draw."""
-    x, y, validation = _LOADERS[name](seed)
-    order = np.random.default_rng(seed).permutation(len(x))
-    held, pool = order[:validation], order[validation:]
-    inputs, classes = torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
-    return Data(inputs[pool], classes[pool], inputs[held], classes[held], int(y.max()) + 1)
-
-
-def _standardized(x: np.ndarray) -> np.ndarray:
-    return ((x - x.mean(0)) / (x.std(0) + 1e-9)).astype(np.float32)
-
-
-def _digits(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    from sklearn.datasets import load_digits
-
-    x, y = load_digits(return_X_y=True)
-    return (x / 8 - 1).astype(np.float32), y, 600
-
-
-def _wine(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    from sklearn.datasets import load_wine
-
-    x, y = load_wine(return_X_y=True)
-    return _standardized(x), y, 78
-
-
-def _cancer(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    from sklearn.datasets import load_breast_cancer
-
-    x, y = load_breast_cancer(return_X_y=True)
-    return _standardized(x), y, 249
-
-
-def _blobs(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """12 Gaussian blobs of 3 classes in 20 dimensions; the spread sets how far the classes overlap."""
-    generator = np.random.default_rng(1000 + seed)
-    centres = generator.normal(size=(12, 20)) * 1.2
-    which = generator.integers(12, size=2600)
-    spread = generator.choice([0.8, 1.2, 1.6])
-    x = centres[which] + generator.normal(size=(2600, 20)) * spread
-    return (x / x.std()).astype(np.float32), which % 3, 800
-
-
-def _spirals(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Two spirals of a bit more than one turn with Gaussian noise."""
-    generator = np.random.default_rng(2000 + seed)
-    y = generator.integers(2, size=2400)
-    radius = np.sqrt(generator.uniform(0.02, 1, size=2400)) * 3
-    angle = radius * 2.4 + np.pi * y
-    noise = generator.choice([0.03, 0.1, 0.2])
-    x = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1) / 1.6
-    return (x + generator.normal(size=x.shape) * noise).astype(np.float32), y, 800
+def load(name: str, seed: int, *, domains: bool = False) -> Data:
+    """The task of that name, split by the seed; ``domains``: by its two kinds of example, where there are."""
+    task = pool(name)
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(task.x))[: POOL + VALIDATION]
+    held = min(VALIDATION, len(order) * 2 // 5)
+    val, train = order[:held], order[held:]
+    if domains and task.domain is not None:
+        order = generator.permutation(len(task.x))
+        val = order[task.domain[order]][:VALIDATION]
+        train = order[~task.domain[order]][:POOL]
+    x, y = torch.from_numpy(task.x), torch.from_numpy(task.y)
+    return Data(task, x[train], y[train], x[val], y[val])
 
 
 @cache
-def _documentation() -> np.ndarray:
-    """Python's own help texts as letter numbers."""
-    from pydoc_data.topics import topics
-
-    text = " ".join(" ".join(topics[name].lower().split(" ")) for name in sorted(topics))
-    table = {letter: place for place, letter in enumerate(_LETTERS)}
-    return np.array([table[letter] for letter in text if letter in table])
+def pool(name: str) -> Pool:
+    """All examples of the task of that name, which is the same at every call."""
+    return _TASKS[name]()
 
 
-def _text(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Windows of letters; the class is the letter that follows."""
-    letters = _documentation()
-    starts = np.random.default_rng(3000 + seed).choice(len(letters) - WINDOW, 9000, replace=False)
-    windows = letters[starts[:, None] + np.arange(WINDOW + 1)]
-    return windows[:, :-1].astype(np.int64), windows[:, -1], 800
+def _classes(y: np.ndarray) -> np.ndarray:
+    return y.astype(np.int64)
 
 
-def _shapes(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """8 x 8 pictures of a square, a cross, a slash or a bar, anywhere, in noise."""
-    generator = np.random.default_rng(4000 + seed)
-    square = np.ones((4, 4)) - np.pad(np.ones((2, 2)), 1)
-    cross = np.eye(4) + np.eye(4)[::-1]
-    slash = np.eye(4)
-    bar = np.zeros((4, 4))
-    bar[1] = 1
-    forms = np.stack([square, cross, slash, bar])
-    y = generator.integers(4, size=2400)
-    noise = generator.choice([0.3, 0.6, 0.9])
-    x = generator.normal(size=(2400, 8, 8)) * noise
-    for picture, form, (row, column) in zip(x, forms[y], generator.integers(5, size=(2400, 2)), strict=True):
-        picture[row : row + 4, column : column + 4] += form
-    return x.reshape(2400, 64).astype(np.float32), y, 800
+def _pictures(name: str) -> Callable[[], Pool]:
+    def make() -> Pool:
+        found = arrays(name)
+        x = found["x"].reshape(len(found["x"]), -1).astype(np.float32) / 128 - 1
+        return Pool(x, _classes(found["y"]), shape=(1, 14, 14))
+
+    return make
 
 
-def _shells(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Concentric shells of a Gaussian in ten dimensions."""
-    from sklearn.datasets import make_gaussian_quantiles
+def _table(name: str) -> Callable[[], Pool]:
+    def make() -> Pool:
+        found = arrays(name)
+        return Pool(
+            found["x"].astype(np.float32).clip(-8, 8), _classes(found["y"]), domain=found.get("domain")
+        )
 
-    x, y = make_gaussian_quantiles(n_samples=2400, n_features=10, n_classes=3, random_state=seed)
-    return x.astype(np.float32), y, 800
-
-
-def _columns(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """A table of forty columns, most of which say nothing."""
-    from sklearn.datasets import make_classification
-
-    separation = np.random.default_rng(5000 + seed).choice([0.7, 1.2, 2.0])
-    x, y = make_classification(
-        n_samples=2000, n_features=40, n_informative=6, n_redundant=6, n_classes=3,
-        class_sep=separation, flip_y=0.02, random_state=seed,
-    )  # fmt: skip
-    return _standardized(x), y, 700
+    return make
 
 
-def _patches(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+def _amounts(name: str, logarithm: bool) -> Callable[[], Pool]:
+    """A regression: the amount, or its logarithm, standardized. The second half of the rows came later."""
+
+    def make() -> Pool:
+        found = arrays(name)
+        y = np.log(found["y"]) if logarithm else found["y"]
+        later = np.arange(len(y)) >= len(y) // 2
+        x = found["x"].astype(np.float32).clip(-8, 8)
+        return Pool(x, ((y - y.mean()) / y.std()).astype(np.float32)[:, None], domain=later)
+
+    return make
+
+
+def _digits() -> Pool:
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return Pool((x / 8 - 1).astype(np.float32), _classes(y), shape=(1, 8, 8))
+
+
+def _patches() -> Pool:
     """8 x 8 patches of two colour photographs; the class is the photograph and the third of its height."""
     from sklearn.datasets import load_sample_images
 
-    parts, classes = [], []
+    parts, classes, right = [], [], []
     for number, picture in enumerate(load_sample_images().images):
         high, wide = picture.shape[0] // 8, picture.shape[1] // 8
         cut = picture[: high * 8, : wide * 8].reshape(high, 8, wide, 8, 3).transpose(0, 2, 4, 1, 3)
         parts.append(cut.reshape(high * wide, -1))
         classes.append(3 * number + np.repeat(np.arange(high) * 3 // high, wide))
-    rows = np.random.default_rng(6000 + seed).choice(sum(map(len, parts)), 2600, replace=False)
-    x = np.concatenate(parts)[rows] / 64 - 2
-    return x.astype(np.float32), np.concatenate(classes)[rows], 900
+        right.append(np.tile(np.arange(wide) >= wide // 2, high))
+    x = (np.concatenate(parts) / 64 - 2).astype(np.float32)
+    return Pool(x, _classes(np.concatenate(classes)), shape=(3, 8, 8), domain=np.concatenate(right))
 
 
-def _diabetes(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Disease progression in thirds, from ten columns."""
-    from sklearn.datasets import load_diabetes
+@cache
+def _help() -> np.ndarray:
+    """Python's own help texts as numbers of letters."""
+    from pydoc_data.topics import topics
 
-    x, progress = load_diabetes(return_X_y=True)
-    return _standardized(x), np.digitize(progress, np.quantile(progress, (1 / 3, 2 / 3))), 150
+    text = " ".join(" ".join(topics[name].lower().split(" ")) for name in sorted(topics))
+    table = {letter: place for place, letter in enumerate(LETTERS)}
+    return np.array([table[letter] for letter in text if letter in table], np.int64)
 
 
-def _tones(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+def _cut(letters: np.ndarray, length: int, count: int) -> np.ndarray:
+    """Windows of so many letters, in random order."""
+    starts = np.random.default_rng(0).permutation(len(letters) - length)[:count]
+    windows: np.ndarray = letters[starts[:, None] + np.arange(length)]
+    return windows
+
+
+def _letters() -> Pool:
+    """Windows of help texts; the class is the letter that follows."""
+    windows = _cut(_help(), _CONTEXT + 1, 30_000)
+    return Pool(windows[:, :-1], windows[:, -1], vocabulary=len(LETTERS))
+
+
+def _prose(letters: Callable[[], np.ndarray]) -> Callable[[], Pool]:
+    """A language model's task: at each letter, the one that follows. Windows do not overlap."""
+
+    def make() -> Pool:
+        found = letters()
+        count = len(found) // (_SENTENCE + 1)
+        windows = found[: count * (_SENTENCE + 1)].reshape(count, -1)
+        windows = windows[np.random.default_rng(0).permutation(count)[:30_000]]
+        return Pool(windows[:, :-1], windows[:, 1:], vocabulary=int(found.max()) + 1, place=None)
+
+    return make
+
+
+def _novels() -> np.ndarray:
+    """The Brown corpus as numbers of letters."""
+    _, numbers = np.unique(arrays("brown")["letters"], return_inverse=True)
+    return _classes(numbers)
+
+
+def _tags() -> Pool:
+    """Nine words of the Brown corpus; the class is the part of speech of the middle one."""
+    brown = arrays("brown")
+    starts = np.random.default_rng(0).permutation(len(brown["words"]) - _WINDOW)[:60_000]
+    middle = starts + _WINDOW // 2
+    windows = _classes(brown["words"][starts[:, None] + np.arange(_WINDOW)])
+    fiction = brown["kinds"][middle] >= ord("k") - ord("a")
+    tags = _classes(brown["tags"][middle])
+    return Pool(windows, tags, vocabulary=WORDS, place=_WINDOW // 2, domain=fiction)
+
+
+def _shells() -> Pool:
+    """Concentric shells of a Gaussian in ten dimensions."""
+    from sklearn.datasets import make_gaussian_quantiles
+
+    x, y = make_gaussian_quantiles(n_samples=9000, n_features=10, n_classes=3, random_state=0)
+    return Pool(x.astype(np.float32), _classes(y))
+
+
+def _tones() -> Pool:
     """Sixty samples of a tone of one of five pitches, at any phase, beside another tone, in noise."""
-    generator = np.random.default_rng(7000 + seed)
-    y = generator.integers(5, size=2400)
-    time = np.arange(60)
+    generator = np.random.default_rng(0)
+    y = generator.integers(5, size=9000)
 
     def wave(pitch: np.ndarray) -> np.ndarray:
-        phase = generator.uniform(0, 2 * np.pi, size=(2400, 1))
-        wave: np.ndarray = np.sin(pitch[:, None] * time + phase)
+        wave: np.ndarray = np.sin(pitch[:, None] * np.arange(60) + generator.uniform(0, 2 * np.pi, (9000, 1)))
         return wave
 
-    own = wave(0.35 * 1.25**y * generator.uniform(0.95, 1.05, size=2400))
-    other = wave(generator.uniform(1.2, 2.5, size=2400))
-    noise = generator.choice([0.4, 0.8, 1.2])
-    return (own + 0.7 * other + generator.normal(size=own.shape) * noise).astype(np.float32), y, 800
+    own = wave(0.35 * 1.25**y * generator.uniform(0.95, 1.05, size=9000))
+    x = own + 0.7 * wave(generator.uniform(1.2, 2.5, size=9000)) + generator.normal(size=own.shape) * 0.8
+    return Pool(x.astype(np.float32), _classes(y))
 
 
-def _teacher(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """What a random network of one hidden layer says of Gaussian inputs, with noise on its outputs."""
-    generator = np.random.default_rng(8000 + seed)
-    x = generator.normal(size=(2600, 15))
-    hidden = np.tanh(x @ generator.normal(size=(15, 30)) / 2)
-    logits = hidden @ generator.normal(size=(30, 4))
-    noise = generator.choice([0.0, 0.5, 1.5])
-    return x.astype(np.float32), (logits + generator.normal(size=logits.shape) * noise).argmax(1), 800
+def _modular(modulus: int, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[], Pool]:
+    """All pairs of residues, and what is made of them: learned by heart first, understood much later.
+
+    Power et al., "Grokking" (arXiv 2201.02177).
+    """
+
+    def make() -> Pool:
+        first, second = np.divmod(np.arange(modulus**2), modulus)
+        return Pool(np.stack([first, second], 1), combine(first, second) % modulus, vocabulary=modulus)
+
+    return make
 
 
-def _brackets(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Opening and closing brackets among letters; the class is how deep they nest, up to three."""
-    generator = np.random.default_rng(9000 + seed)
-    up, down = _LETTERS.index("("), _LETTERS.index(")")
-    kinds = generator.choice(3, p=(0.35, 0.35, 0.3), size=(6000, WINDOW))
-    depth, deepest = np.zeros(6000, int), np.zeros(6000, int)
-    for kind in kinds.T:
-        depth = np.maximum(depth + (kind == 0) - (kind == 1), 0)
-        deepest = np.maximum(deepest, depth)
-    letters = generator.integers(1, 27, size=kinds.shape)
-    x = np.choose(kinds, [np.full_like(kinds, up), np.full_like(kinds, down), letters])
-    return x.astype(np.int64), np.minimum(deepest, 3), 800
-
-
-LETTERS = len(_LETTERS)
-_LOADERS: dict[str, Callable[[int], tuple[np.ndarray, np.ndarray, int]]] = {
+_TASKS: dict[str, Callable[[], Pool]] = {
+    "mnist": _pictures("mnist"),
     "digits": _digits,
-    "wine": _wine,
-    "blobs": _blobs,
-    "cancer": _cancer,
-    "spirals": _spirals,
-    "text": _text,
-    "shapes": _shapes,
+    "mail": _table("mail"),
+    "cut": _table("cut"),
+    "cells": _table("cells"),
+    "letters": _letters,
     "shells": _shells,
-    "columns": _columns,
+    "sums": _modular(31, np.add),
+    "price": _amounts("price", logarithm=True),
+    "help": _prose(_help),
+    "fashion": _pictures("fashion"),
     "patches": _patches,
-    "diabetes": _diabetes,
+    "leaves": _table("leaves"),
+    "churn": _table("churn"),
+    "tags": _tags,
     "tones": _tones,
-    "teacher": _teacher,
-    "brackets": _brackets,
+    "products": _modular(31, lambda a, b: a * b + a),
+    "ridership": _amounts("ridership", logarithm=False),
+    "houses": _amounts("houses", logarithm=True),
+    "novels": _prose(_novels),
 }

@@ -1,121 +1,70 @@
-"""The detectors that are compared, and when each first warns in each run."""
+"""foldmon's own detector, shown the journal of a stored run as it would have seen it live."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+from foldmon.warning.detector import Detector
 
-from tests.benchmarks.warnings.features import PAIRED, Run, held
-from tests.benchmarks.warnings.tuning import (
-    ALL_FOLDING,
-    FOLDING,
-    LOSS,
-    OUTPUTS,
-    Fit,
-    best_single,
-    cross_scores,
-    mark,
-    single,
-    trees,
-)
-
-_GAPS = tuple(f"gap {name}" for name in PAIRED)
+Record = dict[str, Any]
+_TOLD_BY_LABELS = ("loss", "losses", "correct", "accuracy", "loss_interval", "accuracy_interval")
 
 
 @dataclass(frozen=True)
-class Detector:
-    """A detector of the comparison.
+class Verdict:
+    """What a detector said of a run.
 
     Attributes:
-        name: in the table.
-        fit: learns its score; it warns where that is above a mark at three probes in a row.
-        needs: what it needs beside unlabelled held-out inputs.
+        warned: step of its first warning, None for none.
+        best: step whose weights it says to go back to then, None where it names none.
+        severity: of the warning, 0 for none.
+        words: its first reason.
     """
 
-    name: str
-    fit: Fit
-    needs: str = "nothing"
+    warned: int | None
+    best: int | None = None
+    severity: int = 0
+    words: str = ""
 
 
-DETECTORS = (
-    Detector("foldmon, training loss logged", trees(FOLDING + OUTPUTS + LOSS), "training loss"),
-    Detector("foldmon, nothing logged", trees(FOLDING + OUTPUTS)),
-    Detector("the same without folding", trees(OUTPUTS + LOSS), "training loss"),
-    Detector("the same without folding, nothing logged", trees(OUTPUTS)),
-    Detector("folding alone, all its readings", trees(ALL_FOLDING)),
-    Detector("best single signal of folding and classes", best_single((*ALL_FOLDING, "classes"))),
-    Detector("best single signal of predictions", best_single(OUTPUTS)),
-    Detector("best single signal of all", best_single(FOLDING + OUTPUTS + LOSS), "training loss"),
-    Detector("best held-out against training pairs", best_single(_GAPS), "training inputs"),
-    Detector("training loss alone", best_single(("loss",)), "training loss"),
-    Detector("rule: level of phi", single(("phi", "recent"))),
-    Detector("rule: drop of phi", single(("phi", "fall"))),
-    Detector("rule: depth trend lost", single(("profile", "fall"))),
-    Detector("growth of phi past its plateau", single(("phi", "rise"))),
-    Detector("upturn of class changes", single(("changes", "rise"))),
-    Detector("growth of the weights' norm", single(("weights", "since_early"))),
-    Detector("labels of the probes' own inputs", single(("labelled", "rise")), "validation labels"),
-    Detector("all validation labels", single(("all labelled", "rise")), "validation labels"),
-)
+def judged(run: Record, shown: Callable[[Record], Record] = dict) -> Verdict:
+    """Show a detector the probes one by one.
 
-
-@dataclass(frozen=True)
-class Verdicts:
-    """When a detector warned in each run.
-
-    Attributes:
-        name: of the detector.
-        needs: what it needs beside unlabelled held-out inputs.
-        warned: probe of the first warning in each run, or None.
+    Args:
+        run: of the store.
+        shown: what it gets to see of each record.
     """
-
-    name: str
-    needs: str
-    warned: list[int | None]
-
-
-def family_left_out(runs: Sequence[Run]) -> list[Verdicts]:
-    """Verdicts on each family of data, by detectors that learned from the others.
-
-    A family's mark is set on the other families' scores, each by a detector that had not seen that family.
-    """
-    verdicts = []
-    for detector in DETECTORS:
-        scores = cross_scores(detector.fit, runs)
-        marks = {}
-        for family in {run.family for run in runs}:
-            others = [place for place, run in enumerate(runs) if run.family != family]
-            marks[family] = mark([scores[place] for place in others], [runs[place] for place in others])
-        warned = [_first(score, marks[run.family]) for score, run in zip(scores, runs, strict=True)]
-        verdicts.append(Verdicts(detector.name, detector.needs, warned))
-    return verdicts + _early_stopping(runs)
+    detector = Detector()
+    for record in run["records"]:
+        if (warning := detector.update(shown(record))) is not None:
+            words = warning.reasons[0] if warning.reasons else ""
+            return Verdict(warning.step, getattr(detector, "best_step", None), warning.severity, words)
+    return Verdict(None)
 
 
-def held_apart(tuned_on: Sequence[Run], runs: Sequence[Run]) -> list[Verdicts]:
-    """Verdicts on runs by detectors and marks that were tuned on others."""
-    verdicts = []
-    for detector in DETECTORS:
-        at = mark(cross_scores(detector.fit, tuned_on), tuned_on)
-        score = detector.fit(tuned_on)
-        verdicts.append(
-            Verdicts(detector.name, detector.needs, [_first(held(score(run)), at) for run in runs])
-        )
-    return verdicts + _early_stopping(runs)
+def without_labels(record: Record) -> Record:
+    """A record as it is where the held-out data hold no labels."""
+    held_out = dict(record.get("held_out") or {})
+    unknown: Record = dict.fromkeys(_TOLD_BY_LABELS, None)
+    return {**record, "held_out": {**held_out, **unknown}, "classes": None, "class_matrix": None}
 
 
-def _first(scores: np.ndarray, at: float) -> int | None:
-    passed = np.flatnonzero(scores > at)
-    return int(passed[0]) if len(passed) else None
+def without_logs(record: Record) -> Record:
+    """A record as it is where nothing is logged."""
+    return {**record, "logged": {}}
 
 
-def _early_stopping(runs: Sequence[Run]) -> list[Verdicts]:
-    return [
-        Verdicts(
-            f"early stopping, patience {patience}",
-            "validation labels",
-            [run.outcome.stops[patience] for run in runs],
-        )
-        for patience in (5, 10)
-    ]
+def with_neither(record: Record) -> Record:
+    """A record without labels and logs."""
+    return without_logs(without_labels(record))
+
+
+SHOWN: dict[str, Callable[[Record], Record]] = {
+    "foldmon, labels and training loss": dict,
+    "foldmon, labels": without_logs,
+    "foldmon, no labels, training loss": without_labels,
+    "foldmon, no labels": with_neither,
+}
+"""foldmon at its defaults, by what it is given."""

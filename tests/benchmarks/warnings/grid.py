@@ -9,47 +9,53 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 DEVELOPMENT = {
+    "mnist": ("cnn", "cnn", "deep", "wide"),
     "digits": ("deep", "narrow", "cnn"),
-    "blobs": ("deep", "narrow", "wide"),
-    "wine": ("deep", "narrow", "wide"),
-    "cancer": ("deep", "narrow", "wide"),
-    "spirals": ("deep", "wide"),
-    "text": ("narrow", "wide"),
-    "shapes": ("deep", "wide", "cnn"),
+    "mail": ("deep", "narrow", "wide"),
+    "cut": ("deep", "narrow", "wide"),
+    "cells": ("deep", "narrow", "wide"),
+    "letters": ("causal", "wide", "deep"),
     "shells": ("deep", "narrow", "wide"),
-    "columns": ("deep", "narrow", "wide"),
 }
 HELD_APART = {
-    "patches": ("residual", "resnet"),
-    "diabetes": ("residual", "gated", "transformer"),
+    "fashion": ("resnet", "resnet", "residual", "gated"),
+    "patches": ("resnet", "residual", "gated"),
+    "tags": ("transformer", "transformer", "gated"),
+    "leaves": ("residual", "gated", "transformer"),
+    "churn": ("residual", "gated", "transformer"),
     "tones": ("residual", "gated", "transformer"),
-    "teacher": ("residual", "gated", "transformer"),
-    "brackets": ("gated", "transformer"),
 }
-CONDITIONS = (
-    "healthy",
-    "healthy",
-    "dropout",
-    "weight decay",
-    "augmentation",
-    "noise 10%",
-    "noise 20%",
-    "noise 40%",
-    "noise 60%",
-    "few samples",
-    "few samples",
-    "breaking rate",
-    "shift",
-    "dead units",
-    "leak",
-    "leak",
-)
-_OPTIMIZERS = (("adam", 1e-3), ("adam", 3e-3), ("sgd", 0.03))
+LATE = {"sums": ("wide", "deep"), "products": ("transformer", "gated")}
+"""Tasks that are learned by heart first and understood later, by architecture; one of each part."""
+LOSS_ONLY = {
+    "price": ("deep", "wide"),
+    "help": ("causal",),
+    "ridership": ("residual", "gated"),
+    "houses": ("residual", "gated"),
+    "novels": ("transformer",),
+}
+"""Regressions and language models: no accuracy to lose, only loss."""
+_DOMAINS = ("mail", "patches", "tags", "price", "ridership", "houses")
+
+DEGRADING = ("noise", "few", "noise", "tuning", "drift", "noise", "imbalance", "rate", "domain", "noise")
+HEALTHY = ("plain", "cosine", "augmentation", "restarts", "decay", "dropout", "descent")
+"""What the conditions are meant to be. What becomes of a run is told by its validation set alone."""
+_OPTIMIZERS = (("adam", 1e-3), ("adam", 3e-3), ("sgd", 0.05))
+_STEPS = (300, 500, 800, 1200, 2000, 3000, 5000, 10_000)
+_SHARES = (0.12, 0.18, 0.2, 0.2, 0.15, 0.08, 0.05, 0.02)
+_EPOCHS = {"noise": (10, 20, 40, 80), "few": (100, 300), "tuning": (40, 120), "descent": (30, 60)}
+_BATCH = 64
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One training run."""
+    """One training run.
+
+    Attributes:
+        size: training examples.
+        noise: share of wrong labels.
+        schedule: "constant", "cosine" or "restarts".
+    """
 
     part: str
     data: str
@@ -57,9 +63,11 @@ class Spec:
     activation: str
     optimizer: str
     rate: float
+    schedule: str
     condition: str
+    noise: float
+    size: int
     steps: int
-    probes: int
     seed: int
 
     @property
@@ -69,26 +77,49 @@ class Spec:
 
 
 def grid(rounds: int) -> list[Spec]:
-    """``rounds`` runs of every (data set, condition); architecture and optimizer are drawn anew for each.
+    """The runs of so many rounds, those with few steps first.
 
-    The activation and the number of steps and probes vary too. Round after round, so that a run that is
-    cut short has covered every condition.
+    A round holds five runs of each family, three of them meant to degrade and two not; and a few whose
+    family takes part in its own way. Everything but the condition is drawn.
     """
-    return [
-        _spec(part, data, architectures, condition, place, number)
-        for number in range(rounds)
-        for place, condition in enumerate(CONDITIONS)
-        for part, sets in (("development", DEVELOPMENT), ("held apart", HELD_APART))
-        for data, architectures in sets.items()
-    ]
+    found = []
+    for number in range(rounds):
+        for part, families in (("development", DEVELOPMENT), ("held apart", HELD_APART)):
+            for place, (data, architectures) in enumerate(families.items()):
+                for turn in range(3):
+                    condition = DEGRADING[(3 * number + turn + 4 * place) % len(DEGRADING)]
+                    found.append(_spec(part, data, architectures, condition, f"{number} {turn}"))
+                for turn in range(2):
+                    condition = HEALTHY[(2 * number + turn + 3 * place) % len(HEALTHY)]
+                    found.append(_spec(part, data, architectures, condition, f"{number} {turn}"))
+        for data, architectures in LATE.items():
+            found.append(_spec(_part(data), data, architectures, "late", str(number)))
+        for data, architectures in LOSS_ONLY.items():
+            for condition in ("few", "plain") if number % 2 else ("cosine", "few", "domain"):
+                found.append(_spec(_part(data), data, architectures, condition, str(number)))
+    return sorted(found, key=lambda spec: (spec.data in LOSS_ONLY, spec.steps, spec.key))
 
 
-def _spec(
-    part: str, data: str, architectures: tuple[str, ...], condition: str, place: int, number: int
-) -> Spec:
-    seed = int(hashlib.sha256(f"{data} {place} {number}".encode()).hexdigest()[:6], 16)
+def _part(data: str) -> str:
+    return "development" if data in ("sums", "price", "help") else "held apart"
+
+
+def _spec(part: str, data: str, architectures: tuple[str, ...], condition: str, place: str) -> Spec:
+    if condition == "domain" and data not in _DOMAINS:
+        condition = "noise"
+    seed = int(hashlib.sha256(f"{data} {condition} {place}".encode()).hexdigest()[:6], 16)
     generator = np.random.default_rng(seed)
     optimizer, rate = _OPTIMIZERS[generator.integers(len(_OPTIMIZERS))]
+    steps = int(generator.choice(_STEPS, p=_SHARES))
+    if condition == "late":
+        optimizer, rate, steps = "adam", 3e-3, int(generator.choice([2000, 3000, 5000]))
+    epochs = int(generator.choice(_EPOCHS.get(condition, (4, 8, 20))))
+    noise = {"noise": float(generator.choice([0.2, 0.3, 0.4, 0.6])), "tuning": 0.2, "descent": 0.15}
+    schedule = (
+        condition
+        if condition in ("cosine", "restarts")
+        else str(generator.choice(["constant", "constant", "cosine"]))
+    )
     return Spec(
         part=part,
         data=data,
@@ -96,8 +127,10 @@ def _spec(
         activation=str(generator.choice(["relu", "relu", "gelu", "silu", "leaky"])),
         optimizer=optimizer,
         rate=rate,
+        schedule="constant" if condition in ("late", "rate") else schedule,
         condition=condition,
-        steps=int(generator.choice([500, 1000, 1600])),
-        probes=int(generator.choice([32, 48, 64])),
+        noise=noise.get(condition, 0.0),
+        size=int(np.clip(steps * _BATCH / epochs, 64, 8000)),
+        steps=steps,
         seed=seed % 10_000,
     )

@@ -1,90 +1,111 @@
-"""Recall, false alarms and lead of each detector, with bootstrap intervals over runs."""
+"""What a detector is worth: how often it warns, rightly and wrongly, and what damage that spares."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.warnings.detectors import Verdicts
-from tests.benchmarks.warnings.features import Run
+from tests.benchmarks.warnings.detectors import Verdict
+from tests.benchmarks.warnings.truth import Truth
 
-_RESAMPLES = 1000
+_RESAMPLES = 2000
 
 
-def summary(verdicts: Sequence[Verdicts], runs: Sequence[Run]) -> str:
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A run, its truth and all verdicts on it, by detector."""
+
+    spec: dict[str, Any]
+    truth: Truth
+    verdicts: dict[str, Verdict]
+
+
+def summary(runs: Sequence[Judged], needs: dict[str, str]) -> str:
     """A row a detector, as a markdown table."""
     head = (
-        "| detector | needs besides | recall, clear | recall, slight | false alarms | before onset | "
-        "earlier than patience 5 | than patience 10 | median lead over onset | over patience 5 |\n"
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "| detector | needs besides | recall | false alarms | true when it came | of the loss alone | "
+        "spared by stopping | by going back to its best step |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
     )
-    return head + "".join(f"| {' | '.join(_row(verdict, runs))} |\n" for verdict in verdicts)
+    return head + "".join(f"| {' | '.join([name, needs[name], *_row(runs, name)])} |\n" for name in needs)
 
 
-def _row(verdict: Verdicts, runs: Sequence[Run]) -> list[str]:
-    warned = verdict.warned
-    kinds = np.array([run.outcome.kind for run in runs])
-    hit = np.array([probe is not None for probe in warned], dtype=float)
-    degraded = [place for place, kind in enumerate(kinds) if kind != "healthy"]
-    before = [_before(warned[place], runs[place].outcome.onset) for place in degraded]
-    first = {p: [_before(warned[i], runs[i].outcome.stops[p]) for i in degraded] for p in (5, 10)}
-    caught = [place for place in degraded if warned[place] is not None]
-    leads = [runs[i].outcome.onset - warned[i] for i in caught]
-    over = [runs[i].outcome.stops[5] - warned[i] for i in caught if runs[i].outcome.stops[5] is not None]
+def _row(runs: Sequence[Judged], name: str) -> list[str]:
+    ill = [(run.truth, run.verdicts[name]) for run in runs if run.truth.degraded]
+    sound = [(run.truth, run.verdicts[name]) for run in runs if not run.truth.degraded]
+    kinds = [kind_of(truth, verdict) for truth, verdict in sound]
+    back = [v.best if v.best is not None else v.warned for _, v in ill]
     return [
-        verdict.name,
-        verdict.needs,
-        *(share(hit[kinds == kind]) for kind in ("clear", "slight", "healthy")),
-        share(before),
-        share(first[5]),
-        share(first[10]),
-        _median(leads),
-        _median(over),
+        share(sum(verdict.warned is not None for _, verdict in ill), len(ill)),
+        *(share(kinds.count(kind), len(kinds)) for kind in ("false", "true then", "loss only")),
+        mean([truth.spared(verdict.warned) for truth, verdict in ill]),
+        mean([truth.spared(step) for (truth, _), step in zip(ill, back, strict=True)]),
     ]
 
 
-def _before(warned: int | None, event: int | None) -> bool:
-    return warned is not None and (event is None or warned < event)
+def kind_of(truth: Truth, verdict: Verdict) -> str:
+    """What a warning in a run that did not degrade was.
+
+    "true then" where the whole validation set confirms a fall at that step, "loss only" where it confirms a
+    risen loss and nothing more, else "false"; "" for no warning.
+    """
+    if verdict.warned is None:
+        return ""
+    if truth.fallen(verdict.warned):
+        return "true then"
+    return "loss only" if truth.accuracy and truth.risen(verdict.warned) else "false"
 
 
-def share(flags: Sequence[bool] | np.ndarray) -> str:
-    """Percentage and its 95% bootstrap interval."""
-    values = np.asarray(flags, dtype=float)
-    if not len(values):
+def share(hits: int, of: int) -> str:
+    """Percentage, its 95% Wilson interval, and the count."""
+    if not of:
         return "none"
-    low, high = _interval(values, lambda drawn: drawn.mean(1))
-    return f"{100 * values.mean():.0f}% [{100 * low:.0f}, {100 * high:.0f}]"
+    low, high = wilson(hits, of)
+    return f"{100 * hits / of:.0f}% [{100 * low:.0f}, {100 * high:.0f}] ({hits} of {of})"
 
 
-def _median(values: Sequence[float]) -> str:
+def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
+    """The score interval of a share (Wilson 1927)."""
+    middle = (hits + z * z / 2) / (of + z * z)
+    half = z / (of + z * z) * math.sqrt(hits * (of - hits) / of + z * z / 4)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def mean(values: Sequence[float]) -> str:
+    """Mean and its 95% bootstrap interval over runs."""
     if not values:
         return "none"
-    low, high = _interval(np.asarray(values, dtype=float), lambda drawn: np.median(drawn, 1))
-    return f"{np.median(values):+.0f} [{low:+.0f}, {high:+.0f}]"
+    found = np.asarray(values, dtype=np.float64)
+    low, high = bootstrap(found, lambda drawn: drawn.mean(1))
+    return f"{found.mean():.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _interval(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+    """95% interval over resamples of the values' rows."""
     rows = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
     low, high = np.quantile(statistic(values[rows]), (0.025, 0.975))
     return float(low), float(high)
 
 
-def by_group(verdict: Verdicts, runs: Sequence[Run], field: str) -> str:
+def by_group(runs: Sequence[Judged], name: str, field: str) -> str:
     """Warned runs of each value of a field of the specification, as a markdown table."""
     lines = [
-        f"| {field} | clear: warned of | slight: warned of | healthy: false alarms |\n",
+        f"| {field} | degraded: warned of | spared | not degraded: false alarms |\n",
         "| --- | --- | --- | --- |\n",
     ]
     for value in sorted({run.spec[field] for run in runs}):
-        group = [
-            (run, warned)
-            for run, warned in zip(runs, verdict.warned, strict=True)
-            if run.spec[field] == value
-        ]
-        cells = []
-        for kind in ("clear", "slight", "healthy"):
-            hits = [warned is not None for run, warned in group if run.outcome.kind == kind]
-            cells.append(f"{sum(hits)} of {len(hits)}" if hits else "")
-        lines.append(f"| {value} | {' | '.join(cells)} |\n")
+        group = [run for run in runs if run.spec[field] == value]
+        ill = [run for run in group if run.truth.degraded]
+        sound = [run for run in group if not run.truth.degraded]
+        warned = sum(run.verdicts[name].warned is not None for run in ill)
+        spared = f"{np.mean([run.truth.spared(run.verdicts[name].warned) for run in ill]):.2f}" if ill else ""
+        false = sum(kind_of(run.truth, run.verdicts[name]) == "false" for run in sound)
+        lines.append(
+            f"| {value} | {f'{warned} of {len(ill)}' if ill else ''} | {spared} | "
+            f"{f'{false} of {len(sound)}' if sound else ''} |\n"
+        )
     return "".join(lines)

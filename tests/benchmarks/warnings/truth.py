@@ -1,91 +1,90 @@
-"""What labelled validation data say: when a run degrades, and when early stopping would have stopped it."""
+"""What the whole validation set says of a run: whether it got worse, and what stopping would spare."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-LOSS_MARGIN, LOSS_FLOOR = 0.10, 0.02
-ACCURACY_MARGIN = 0.02
-SUSTAINED = 3
-CLEAR_FACTOR, CLEAR_FLOOR = 1.3, 0.05
+LOST, LOST_LOSS = 0.03, math.log(1.1)
+"""A run degrades that ends so far below its best: three points, or a loss a tenth above the lowest."""
+FALLEN, FALLEN_LOSS = 0.02, math.log(1.07)
+"""So far below the best until then the validation set confirms a warning."""
+RISEN, RISEN_FLOOR = 0.10, 0.02
+"""A loss so far above its lowest (a share, and nats) confirms a warning of the loss alone."""
 
 
-def loss_degradation(losses: Sequence[float]) -> int | None:
-    """Probe at which the validation loss leaves its best for good, None where it never does.
-
-    The loss is above its best so far by more than 10% and 0.02 nats, and stays above that mark at every
-    later probe, of which there are at least two.
-    """
-    values = np.where(np.isfinite(losses), losses, np.inf)
-    best = np.minimum.accumulate(values)
-    return _left_for_good(values, best * (1 + LOSS_MARGIN) + LOSS_FLOOR)
-
-
-def accuracy_degradation(accuracies: Sequence[float]) -> int | None:
-    """Probe at which the validation accuracy falls two points below its best for good, or None.
-
-    The best is of medians over five probes, since the best of single noisy values lies too high.
-    """
-    smooth = np.array([np.median(accuracies[max(0, i - 4) : i + 1]) for i in range(len(accuracies))])
-    best = np.maximum.accumulate(smooth)
-    return _left_for_good(-smooth, -best + ACCURACY_MARGIN)
-
-
-def _left_for_good(values: np.ndarray, marks: np.ndarray) -> int | None:
-    for start in range(len(values) - SUSTAINED + 1):
-        if values[start] > marks[start] and (values[start:] > marks[start]).all():
-            return start
-    return None
-
-
-def early_stop(losses: Sequence[float], patience: int) -> int | None:
-    """Probe at which early stopping stops: ``patience`` probes in a row without a new best loss."""
-    best, since = np.inf, 0
-    for probe, loss in enumerate(losses):
-        if loss < best:
-            best, since = loss, 0
-        else:
-            since += 1
-        if since >= patience:
-            return probe
-    return None
-
-
-def column(run: dict[str, Any], name: str) -> list[float]:
-    """One labelled quantity of a run, a value a probe."""
-    return [entry[name] for entry in run["labelled"]]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a run.
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The course of a run.
 
     Attributes:
-        onset: probe at which the loss or the accuracy degrades, whichever comes first, or None.
-        kind: "healthy" without an onset; "clear" where the accuracy degrades or the loss ends above 1.3
-            times its best and 0.05 nats; else "slight".
-        stops: probe at which early stopping stops, by patience, or None.
+        steps: shape (T,), where the validation set was evaluated.
+        scores: shape (T,), what is to be high there: accuracy, or minus the log of the loss where a task
+            has no accuracy; medians of three values, since the best of single noisy ones lies too high.
+        losses: shape (T,), likewise.
+        accuracy: whether scores are accuracies.
     """
 
-    onset: int | None
-    kind: str
-    stops: dict[int, int | None]
+    steps: np.ndarray
+    scores: np.ndarray
+    losses: np.ndarray
+    accuracy: bool
+
+    @property
+    def best(self) -> float:
+        return float(self.scores.max())
+
+    @property
+    def end(self) -> float:
+        return float(np.median(self.scores[-5:]))
+
+    @property
+    def degraded(self) -> bool:
+        return self.best - self.end >= (LOST if self.accuracy else LOST_LOSS)
+
+    def at(self, step: float) -> float:
+        """The score at a step."""
+        return float(np.interp(step, self.steps, self.scores))
+
+    def spared(self, step: float | None) -> float:
+        """Share of the loss from the best to the end that the weights of this step are free of, -1 at least.
+
+        0 for no step: training goes on to the end.
+        """
+        if step is None:
+            return 0.0
+        return max(-1.0, (self.at(step) - self.end) / (self.best - self.end))
+
+    def fallen(self, step: float) -> bool:
+        """Whether the validation set confirms a warning at this step, whatever comes of the run."""
+        until = self.scores[self.steps <= step]
+        best = float(until.max()) if len(until) else -math.inf
+        return best - self.at(step) >= (FALLEN if self.accuracy else FALLEN_LOSS)
+
+    def risen(self, step: float) -> bool:
+        """Whether the validation loss is above its lowest so far at this step."""
+        until = self.losses[self.steps <= step]
+        now = float(np.interp(step, self.steps, self.losses))
+        return bool(len(until)) and now > until.min() * (1 + RISEN) + RISEN_FLOOR
 
 
-def outcome(run: dict[str, Any]) -> Outcome:
-    """The outcome of a run of the store."""
-    losses, accuracies = column(run, "loss"), column(run, "accuracy")
-    by_loss, by_accuracy = loss_degradation(losses), accuracy_degradation(accuracies)
-    onsets = [probe for probe in (by_loss, by_accuracy) if probe is not None]
-    values = np.where(np.isfinite(losses), losses, np.inf)
-    far = np.median(values[-5:]) > CLEAR_FACTOR * values.min() + CLEAR_FLOOR
-    clear = by_accuracy is not None or (by_loss is not None and far)
-    return Outcome(
-        onset=min(onsets) if onsets else None,
-        kind="clear" if clear else "slight" if onsets else "healthy",
-        stops={patience: early_stop(losses, patience) for patience in (5, 10)},
-    )
+def truth_of(run: dict[str, Any], loss_only: bool) -> Truth:
+    """The course of a stored run.
+
+    Args:
+        run: of the store.
+        loss_only: whether its loss is what counts, not an accuracy.
+    """
+    steps, losses, accuracies = np.array(run["truth"], dtype=np.float64).T
+    losses = np.where(np.isfinite(losses), losses, 1e6)
+    scores = -np.log(losses + 1e-12) if loss_only else accuracies
+    return Truth(steps, _medians(scores), _medians(losses), not loss_only)
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    padded = np.concatenate([values[:1], values, values[-1:]])
+    medians: np.ndarray = np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1)
+    return medians
