@@ -38,7 +38,8 @@ __all__ = [
     "pytree",
     "set_compiled_call",
     "set_wrapped_call",
-    "state_of",
+    "submodules_of",
+    "tensors_of",
     "unseen",
     "wrapped_call",
 ]
@@ -125,9 +126,14 @@ def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
     return module._buffers
 
 
-def state_of(module: nn.Module) -> tuple[dict[str, Any], ...]:
-    """The dicts of the module's own submodules, parameters and buffers, themselves."""
-    return module._modules, module._parameters, module._buffers
+def submodules_of(module: nn.Module) -> dict[str, nn.Module | None]:
+    """The dict of the module's own submodules, itself."""
+    return module._modules
+
+
+def tensors_of(module: nn.Module) -> tuple[dict[str, Any], ...]:
+    """The dicts of the module's own parameters and buffers, themselves."""
+    return module._parameters, module._buffers
 
 
 def has_forward_hooks(module: nn.Module) -> bool:

@@ -77,7 +77,8 @@ def test_the_dicts_of_a_module_are_the_modules_own() -> None:
     module = nn.BatchNorm1d(2)
     torch_internals.buffers_of(module)["running_mean"] = torch.tensor([3.0, 4.0])
     assert module.running_mean.tolist() == [3.0, 4.0]
-    submodules, parameters, buffers = torch_internals.state_of(nn.Sequential(module))
+    submodules = torch_internals.submodules_of(nn.Sequential(module))
+    parameters, buffers = torch_internals.tensors_of(nn.Sequential(module))
     assert (list(submodules), list(parameters), list(buffers)) == (["0"], [], [])
     assert not torch_internals.has_forward_hooks(module)
     module.register_forward_hook(lambda *_: None)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.trees import map_tensors
+from foldmon.folding.model.giving_up import go_on
 from foldmon.folding.model.memory import is_out_of_memory
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.blocks import BlockPanel
@@ -136,6 +137,7 @@ def predict(prober: Prober, held_out: HeldOut, labels: Ints | None, rows: Ints) 
     low = 0
     with eager_eval(prober.model, prober.device):
         while low < len(rows):
+            go_on()
             at_once = prober.rows_at_once
             try:
                 logits = _logits(prober, held_out, rows[low : low + at_once])

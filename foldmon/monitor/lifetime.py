@@ -13,7 +13,9 @@ from pathlib import Path
 
 from torch import nn
 
+from foldmon.folding.model.unwrap import unwrap
 from foldmon.monitor.protocol import Monitor
+from foldmon.sampling.watched import Watched
 
 logger = logging.getLogger("foldmon")
 
@@ -30,7 +32,7 @@ def close_earlier(model: nn.Module, journal: Path) -> None:
     Raises:
         ValueError: a monitor of another model writes to this journal.
     """
-    earlier = _latest.get(model)
+    earlier = _latest.get(unwrap(model))
     for other in _open:
         same = Path(other.journal_path).absolute() == journal.absolute() != Path(os.devnull)
         if same and other is not earlier and not other.closed:
@@ -43,10 +45,10 @@ def close_earlier(model: nn.Module, journal: Path) -> None:
 def keep_open(model: nn.Module, monitor: Monitor) -> None:
     """Keep the monitor until its model goes, or the process ends."""
     _handle_exit_and_fork()
-    _latest[model] = monitor
+    _latest[unwrap(model)] = monitor
     _open.difference_update([other for other in _open if other.closed])
     _open.add(monitor)
-    weakref.finalize(model, _orphaned, weakref.ref(monitor)).atexit = False
+    Watched(model).when_gone(functools.partial(_orphaned, weakref.ref(monitor)))
 
 
 def open_monitors() -> list[Monitor]:

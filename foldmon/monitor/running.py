@@ -24,6 +24,7 @@ from foldmon.journal.following import read_journal
 from foldmon.journal.records import end_record, probe_record, start_record
 from foldmon.journal.schema import ProbeCosts, RunCosts, WarningEntry
 from foldmon.monitor.first import FirstRecord
+from foldmon.monitor.inert import InertMonitor
 from foldmon.monitor.logged import Logged, as_number
 from foldmon.monitor.protocol import Monitor
 from foldmon.monitor.summary import summary_table
@@ -32,10 +33,12 @@ from foldmon.sampling.guard import Guard
 from foldmon.sampling.pace import pace_of
 from foldmon.sampling.rotation import Rotation
 from foldmon.sampling.sampler import Sampler
+from foldmon.sampling.silence import Silence
 from foldmon.sampling.steps import StepCounter
 from foldmon.sampling.subject import IN_PLACE, Subject
 from foldmon.sampling.team import TeamError
 from foldmon.sampling.timetable import Timetable
+from foldmon.sampling.watched import Watched
 from foldmon.warning.alarm import Alarm, OnWarning
 from foldmon.warning.detector import FoldingWarning
 
@@ -83,7 +86,8 @@ class RunningMonitor(Monitor):
         self._output = output
         self._first = FirstRecord(self._output.write)
         self._output.write(start_record(type(model).__name__, subject.coverage, config.to_dict()))
-        self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer)
+        self._silence = Silence(Watched(model))
+        self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer, self._silence)
         if subject.reason is not None:
             logger.warning("foldmon: %s: %s", IN_PLACE, subject.reason)
         self._say_what_is_dear()
@@ -159,6 +163,7 @@ class RunningMonitor(Monitor):
             raise RuntimeError("the monitor is closed; call foldmon.watch again")
         self._sampler.wait()
         self._first.release()
+        self._silence.stepped()
         began = time.perf_counter()
         self._subject.snapshot()
         return self._probe(self._step, time.perf_counter() - began, self._timetable.pairs)
@@ -174,18 +179,24 @@ class RunningMonitor(Monitor):
         self._closed = True
         if self._counter is not None:
             self._counter.close()
-        if last > 0 and self._sampler.wait(timeout):
-            self._guard.run(lambda: self._measure_the_end(last))
-        if self._sampler.close(timeout):
-            self._subject.release()
-        else:
-            logger.warning("foldmon: the last probe did not end within %.0f s and is left out", timeout)
-        self._alarm.tell()
-        self._first.release()
-        self._output.write(end_record(self._step, self._costs()))
-        self._output.close(timeout)
-        if self._subject.team is not None:
-            self._subject.team.close()
+        if last > 0 or self._subject.gone:
+            self._silence.ended()
+        self._silence.close()
+        ended = self._sampler.finish(timeout)
+        if not ended:
+            logger.warning("foldmon: the probe under way at step %d is given up: it takes too long", self._step)
+        try:
+            if last > 0 and not self._sampler.busy:
+                self._guard.run(lambda: self._measure_the_end(last))
+        finally:  # an impatient Ctrl-C, too
+            if self._sampler.close():
+                self._subject.release()
+            self._alarm.tell()
+            self._first.release()
+            self._output.write(end_record(self._step, self._costs()))
+            self._output.close(timeout)
+            if self._subject.team is not None:
+                self._subject.team.close()
 
     # Checkpoints
 
@@ -227,6 +238,7 @@ class RunningMonitor(Monitor):
             return
         self._guard.run(self._first.release)
         self._alarm.tell()
+        self._silence.stepped()
         self._step += steps
         self._guard.run(self._begin_if_due)
 
@@ -306,6 +318,10 @@ class RunningMonitor(Monitor):
             "skipped": self.skipped,
             "interval": self._timetable.interval(self._step, time.perf_counter()),
         }
+
+    def __reduce__(self) -> tuple[type[Monitor], tuple[()]]:
+        """A copy, in a saved model or trainer, watches nothing."""
+        return InertMonitor, ()
 
     def abandon(self) -> None:
         self._closed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from foldmon.torch_internals import HOOKS, copy_all, state_of
+from foldmon.torch_internals import HOOKS, copy_all, submodules_of, tensors_of
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -51,13 +52,14 @@ class Replica:
         for module in copies:
             module.training = False
         self.module.requires_grad_(False)
-        # Dicts and submodules' tensors, not modules: the root must be free to go.
-        self._dicts = [d for m in originals for d in state_of(m)]
+        # Tensors are held, modules are not: they must be free to go, and a monitor ends when they have.
+        self._dicts = [tensors for m in originals for tensors in tensors_of(m)]
+        self._children = [(weakref.ref(m), _children(m)) for m in originals if _children(m)]
         self._sources = _tensors(model)
         self._targets = _tensors(self.module)
         self._structure = self._structure_now()
         self._attributes = [
-            (vars(original), vars(copied))
+            (weakref.ref(original), vars(copied))
             for original, copied in zip(originals, copies, strict=True)
             if not type(original).__module__.startswith("torch.")
         ]
@@ -68,7 +70,7 @@ class Replica:
         Returns:
             False where the model's structure has changed since the copy was made: make a new one.
         """
-        if self._structure_now() != self._structure:
+        if self._structure_now() != self._structure or self._children_changed():
             return False
         with torch.no_grad():
             if self._sources:
@@ -78,7 +80,8 @@ class Replica:
                     # A buffer that overlaps itself (an expanded view) can be read but not written.
                     return False
             for original, copied in self._attributes:
-                _copy_attributes(original, copied)
+                if (living := original()) is not None:
+                    _copy_attributes(vars(living), copied)
         return True
 
     def _structure_now(self) -> list[object]:
@@ -86,6 +89,14 @@ class Replica:
         parts: list[object] = [id(value) for d in self._dicts for value in d.values()]
         parts += [(t.shape, t.dtype, t.device) for t in self._sources]
         return parts
+
+    def _children_changed(self) -> bool:
+        living = ((reference(), children) for reference, children in self._children)
+        return any(m is not None and _children(m) != children for m, children in living)
+
+
+def _children(module: nn.Module) -> list[int]:
+    return [id(child) for child in submodules_of(module).values()]
 
 
 def size_in_bytes(model: nn.Module) -> int:

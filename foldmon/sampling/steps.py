@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
+from foldmon.sampling.silence import Silence
+from foldmon.sampling.watched import Watched
 from foldmon.torch_internals import RemovableHandle
 
 logger = logging.getLogger("foldmon")
@@ -34,15 +36,21 @@ class StepCounter:
         model: the user's model, as it is called in training (a wrapper too).
         on_step: called with the number of steps made, nearly always 1; it must not raise.
         optimizer: whose steps to count; None finds it.
+        silence: told of every step, also of optimizers that own none of the model's parameters.
 
     Raises:
         TypeError: ``optimizer`` is no torch optimizer and wraps none.
     """
 
     def __init__(
-        self, model: nn.Module, on_step: Callable[[int], None], optimizer: Optimizer | None = None
+        self,
+        model: nn.Module,
+        on_step: Callable[[int], None],
+        optimizer: Optimizer | None = None,
+        silence: Silence | None = None,
     ) -> None:
-        self._model = weakref.ref(model)
+        self._watched = Watched(model)
+        self._silence = silence
         self._on_step = on_step
         self._owner: weakref.ref[Optimizer] | None = None
         self._strangers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
@@ -52,8 +60,8 @@ class StepCounter:
         self._backward_hook: RemovableHandle | None = None
         if optimizer is not None:
             self._owner = weakref.ref(_innermost(optimizer))
-        elif not _living_owner_exists(model):
-            self._count_backwards(model)
+        elif not _living_owner_exists(self._watched):
+            self._count_backwards()
         self._handle = register_optimizer_step_post_hook(_OnOptimizerStep(self))
 
     def close(self) -> None:
@@ -67,7 +75,10 @@ class StepCounter:
         if owner is optimizer:
             self._round += 1
             self._on_step(1)
-        elif self._owns(optimizer):
+        elif not self._owns(optimizer):
+            if self._silence is not None:
+                self._silence.stranger_stepped()
+        else:
             steps = self._steps_beside_owner(optimizer)
             if owner is None or steps > _PATIENCE:
                 self._owner = weakref.ref(optimizer)
@@ -86,16 +97,15 @@ class StepCounter:
             return False
         if optimizer in self._others:
             return True
-        model = self._model()
-        if model is not None and _owns(optimizer, model):
+        if _owns(optimizer, self._watched.parameters()):
             return True
         self._strangers.add(optimizer)
         return False
 
     # Without an optimizer
 
-    def _count_backwards(self, model: nn.Module) -> None:
-        first = next((p for p in model.parameters() if p.requires_grad and p.is_leaf), None)
+    def _count_backwards(self) -> None:
+        first = next((p for p in self._watched.parameters() if p.requires_grad and p.is_leaf), None)
         if first is not None:
             hook = _OnBackward(self)
             self._backward_hook = first.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
@@ -107,11 +117,10 @@ class StepCounter:
 
     def went_backward(self, first: bool) -> None:
         """A backward pass has reached the model, and no optimizer has been seen yet."""
-        model = self._model()
-        if model is None or self._backward_hook is None:
+        if self._watched.gone or self._backward_hook is None:
             return
         # Watched first, optimizer made later: it is there when training begins.
-        if first and _living_owner_exists(model):
+        if first and _living_owner_exists(self._watched):
             self._stop_counting_backwards()
         else:
             self._on_step(1)
@@ -171,9 +180,9 @@ def _innermost(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-def _living_owner_exists(model: nn.Module) -> bool:
+def _living_owner_exists(watched: Watched) -> bool:
     # A look through all objects: tens of milliseconds, once, instead of a hook on the user's model.
-    return any(_is_optimizer(found) and _owns(found, model) for found in gc.get_objects())
+    return any(_is_optimizer(found) and _owns(found, watched.parameters()) for found in gc.get_objects())
 
 
 def _is_optimizer(found: object) -> bool:
@@ -181,8 +190,8 @@ def _is_optimizer(found: object) -> bool:
     return issubclass(type(found), Optimizer)
 
 
-def _owns(optimizer: Optimizer, model: nn.Module) -> bool:
-    parameters = {id(parameter) for parameter in model.parameters()}
+def _owns(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> bool:
+    own = {id(parameter) for parameter in parameters}
     # An optimizer that is only half made or half collected has no groups.
     groups = vars(optimizer).get("param_groups", ())
-    return any(id(p) in parameters for group in groups for p in group["params"])
+    return any(id(p) in own for group in groups for p in group["params"])

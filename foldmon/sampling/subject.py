@@ -26,6 +26,7 @@ from foldmon.sampling.plan import Plan
 from foldmon.sampling.replica import CannotCopyError, Replica, size_in_bytes
 from foldmon.sampling.strategies import AsTeam, InPlace, OnCopy, Strategy
 from foldmon.sampling.team import Team, resharded
+from foldmon.sampling.watched import Watched
 from foldmon.torch_internals import is_lazy, may_have_compiled
 
 logger = logging.getLogger("foldmon")
@@ -78,7 +79,7 @@ class Subject:
                 'foldmon.measure(..., method="exact")'
             )
         inner = unwrap(model)
-        self._model = weakref.ref(inner)
+        self._model, self._watched = weakref.ref(inner), Watched(inner)
         self.held_out = None if held_out is None else HeldOutPanel(held_out, config.seed)
         self._plan = Plan(pairs, config, forward, self.held_out)
         self.pairs, self.team = pairs, team
@@ -94,9 +95,14 @@ class Subject:
 
     def snapshot(self) -> None:
         """Take over the weights as they are now; in the training thread, while nothing measures."""
-        model = self._model()
-        if self.strategy is None or model is None or self.strategy.snapshot():
+        if self.strategy is None or self.strategy.snapshot():
             return
+        model = self._model()
+        if model is None:
+            raise RuntimeError(
+                "the module passed to foldmon.watch no longer exists, and what it wrapped has changed; keep it "
+                "in a variable"
+            )
         logger.info("foldmon: the model has changed its structure; its copy is made anew")
         replica = self._copy(model)
         if replica is None:
@@ -119,7 +125,7 @@ class Subject:
     @property
     def gone(self) -> bool:
         """Whether the model no longer exists."""
-        return self._model() is None
+        return self._watched.gone
 
     def measure(self, paths: Ints | None = None, step: int = 0) -> FoldingReport:
         """Measure the copy (in any thread), or the model itself (in the training thread only).

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from foldmon.folding.model.giving_up import go_on
 from foldmon.folding.model.row_order import put_back
 from foldmon.folding.symbols.activations import Activation, Reading
 from foldmon.folding.symbols.functions import FUSED, KINKS, SORTS, as_function
@@ -278,6 +279,7 @@ class _FunctionTap(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        go_on()
         # Torch takes the mode away while this runs, so that neither the visitor's own calls nor those
         # inside ``func`` come back here.
         self.taps.saw_function(func, args, kwargs)
