@@ -75,7 +75,7 @@ def test_alone_beside_training_a_busy_sampler_leaves_probes_out():
     assert sampler.wait(10)
     assert not pace.advance(3)
     assert subject.snapshots == 2  # none for those that were left out
-    assert sampler.close()
+    assert sampler.finish(10)
 
 
 def test_a_failing_probe_pauses_and_a_good_one_ends_the_row():
