@@ -112,6 +112,7 @@ def test_a_temporary_wrapper_that_can_only_be_measured_in_place_says_so(held_out
     with foldmon.watch(
         Normalized(net), held_out, every=1, background=False, exporters=[], log_dir=tmp_path
     ) as monitor:
+        gc.collect()
         train(net, 3)
     assert monitor.steps == 3
     assert "keep it in a variable" in caplog.text or "no longer exists" in caplog.text
