@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
+from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch.utils.hooks import RemovableHandle
 
 __all__ = [
@@ -30,8 +32,10 @@ __all__ = [
     "compiled_call",
     "copy_all",
     "has_forward_hooks",
+    "has_own_iteration",
     "in_backward",
     "is_lazy",
+    "is_loader_at_work",
     "is_reentrant_checkpoint",
     "is_under_vmap",
     "may_have_compiled",
@@ -134,6 +138,17 @@ def submodules_of(module: nn.Module) -> dict[str, nn.Module | None]:
 def tensors_of(module: nn.Module) -> tuple[dict[str, Any], ...]:
     """The dicts of the module's own parameters and buffers, themselves."""
     return module._parameters, module._buffers
+
+
+def has_own_iteration(loader: DataLoader[Any]) -> bool:
+    """Whether the loader's class makes batches in a way of its own, beside its data set and collate_fn."""
+    kind, torchs = type(loader), DataLoader
+    return kind.__iter__ is not torchs.__iter__ or kind._get_iterator is not torchs._get_iterator
+
+
+def is_loader_at_work(value: Any) -> bool:
+    """Whether this is what iterates a DataLoader: it has taken from a sampler what it will yield."""
+    return isinstance(value, _BaseDataLoaderIter)
 
 
 def has_forward_hooks(module: nn.Module) -> bool:

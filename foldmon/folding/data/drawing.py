@@ -9,14 +9,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from foldmon.folding.data.heldout import reading
+from foldmon.folding.data.heldout import read_held_out
 from foldmon.folding.data.labels import HeldOut
-from foldmon.folding.data.pairs import Kind, Pairs, drawn_rows, inputs_for, pairs_at
+from foldmon.folding.data.pairs import Kind, Pairs, amounts_for, drawn_rows, pairs_at
+from foldmon.folding.data.reading import Amounts
 from foldmon.folding.data.trees import map_tensors
 from foldmon.torch_internals import pytree
-
-LARGEST = 256 * 2**20
-"""Bytes that the followed inputs may take."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -28,7 +26,7 @@ def draw_panel(
 
     The inputs represent the data: where there are more than ``samples`` of them, each class has the share
     that it has in the data, and of a class the ends of pairs come first. There are fewer where they would
-    take more than ``LARGEST`` bytes, or take more than ``heldout.SECONDS`` to read.
+    take more than ``reading.LARGEST`` bytes, or take more than ``reading.SECONDS`` to read.
 
     Args:
         data: as for ``draw_pairs``; of ``Pairs`` there are only the ends.
@@ -54,14 +52,14 @@ def draw_panel(
     generator = np.random.default_rng(seed)
     if isinstance(data, Pairs):
         ends = _ends(data)
-        size = min(len(ends), _affordable(ends, samples))
+        size = min(len(ends), Amounts(0, 0, samples).affordable(ends))
         return data, ends[generator.permutation(len(ends))[:size]]
-    with reading(data, inputs_for(count), generator) as source:
-        rows, kind = drawn_rows(source.first, count, kind, generator)
-        wanted = _affordable(source.first, samples)
-        held_out = source.more(wanted)
+    amounts = amounts_for(count, samples)
+    first, held_out = read_held_out(data, amounts, generator)
+    rows, kind = drawn_rows(first, count, kind, generator)
+    wanted = amounts.affordable(first)
     chosen = representative(held_out.classes, len(held_out), rows.reshape(-1), wanted, generator)
-    return pairs_at(source.first, rows, kind), held_out[generator.permutation(chosen)]
+    return pairs_at(first, rows, kind), held_out[generator.permutation(chosen)]
 
 
 def representative(
@@ -101,13 +99,6 @@ def _quotas(sizes: Ints, wanted: int, generator: np.random.Generator) -> Ints:
     largest = lot[np.argsort(-remainders[lot], kind="stable")]
     quotas[largest[: wanted - int(quotas.sum())]] += 1
     return quotas
-
-
-def _affordable(inputs: HeldOut, samples: int) -> int:
-    """At most ``samples``, and at least one."""
-    tensors = [leaf for leaf in pytree.tree_leaves(inputs.inputs) if isinstance(leaf, Tensor)]
-    size = sum(tensor.element_size() * tensor[0].numel() for tensor in tensors)
-    return max(1, min(samples, LARGEST // max(size, 1)))
 
 
 def _ends(pairs: Pairs) -> HeldOut:

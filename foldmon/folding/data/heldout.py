@@ -1,265 +1,152 @@
-"""Held-out data of every common shape, read once into inputs and labels."""
+"""Held-out data of every common shape, read once and left as they were."""
 
 from __future__ import annotations
 
-import math
 import random
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from foldmon.folding.data.labels import HeldOut, joined_labels, to_labels
-from foldmon.folding.data.trees import batch_size, map_tensors, to_tensors
+from foldmon.folding.data.keys import chosen_keys, chosen_places
+from foldmon.folding.data.labels import HeldOut
+from foldmon.folding.data.reading import Amounts, Source, as_it_is, collate_samples, read
+from foldmon.folding.data.splitting import WAY_OUT, is_images, of_arrays
+from foldmon.folding.data.worker import read_in_worker
+from foldmon.folding.undisturbed.put_back import CannotPutBackError, put_back
 from foldmon.folding.undisturbed.random_state import preserved_random_state
-from foldmon.torch_internals import pytree
+from foldmon.torch_internals import has_own_iteration, is_loader_at_work
 
-SECONDS = 3.0
-"""Within which reading more inputs than the pairs need comes to an end."""
-_TARGET_KEYS = ("labels", "label", "target", "targets")
-
-
-class Reading:
-    """Held-out data in the course of being read: some first, and more of them on demand.
-
-    Args:
-        items: what there is to read, in the order of reading.
-        collate: joins items.
-        size: number of inputs in an item.
-
-    Attributes:
-        first: the inputs that :func:`reading` was asked for.
-    """
-
-    first: HeldOut
-
-    def __init__(
-        self,
-        items: Iterable[Any],
-        collate: Callable[[list[Any]], HeldOut],
-        size: Callable[[Any], int] = lambda item: 1,
-    ) -> None:
-        self._items, self._collate, self._size = iter(items), collate, size
-        self._read: list[Any] = []
-        self._count = 0
-        self._began = time.perf_counter()
-
-    def begin(self, wanted: int) -> None:
-        """Read the first ones, however long that takes.
-
-        Raises:
-            ValueError: there are none.
-        """
-        self._take(wanted, math.inf)
-        if not self._read:
-            raise ValueError("the held-out data are empty: iterating them yields nothing")
-        self.first = self._collate(self._read)
-
-    def more(self, wanted: int, seconds: float = SECONDS) -> HeldOut:
-        """The first ones, as its first rows, and more up to about ``wanted`` where they are read in time.
-
-        It stays at the first ones where more of them cannot be joined with these.
-
-        Args:
-            wanted: number of inputs.
-            seconds: within which all reading ends, the first included.
-        """
-        before = len(self._read)
-        self._take(wanted, self._began + seconds)
-        if len(self._read) == before:
-            return self.first
-        every = self._collate(self._read)
-        # Padded to another length they are all there, of differing shapes the commonest ones alone.
-        kept = _shapes(every.inputs) == _shapes(self.first.inputs) or len(every) == self._count
-        return every if kept and len(every) > len(self.first) else self.first
-
-    def _take(self, wanted: int, until: float) -> None:
-        while self._count < wanted and time.perf_counter() < until:
-            item = next(self._items, self)
-            if item is self:
-                break
-            self._read.append(item)
-            self._count += self._size(item)
+# Loaders of these packages go about in ways of their own, but yield what their data set and collate_fn give.
+# Iterated by one process alone, or only in part, they would wait for others, or count what was read.
+_ORDINARY = ("torch", "accelerate", "torchdata", "lightning")
 
 
-@contextmanager
-def reading(data: Any, wanted: int, generator: np.random.Generator) -> Iterator[Reading]:
-    """Read from a loader, a data set, inputs or (inputs, labels), ``wanted`` inputs first.
+def read_held_out(data: Any, amounts: Amounts, generator: np.random.Generator) -> tuple[HeldOut, HeldOut]:
+    """Read from a loader, a data set, batches, inputs or (inputs, labels).
 
-    The data set is read directly, at indices that the loader's own sampler yields; the loader is never
-    iterated, so that no worker starts. Whatever the sampler and the data set's own code draw comes from
-    generators seeded by ``generator``, so the same seed reads the same inputs; global random states, and
-    those of the generators that the loader or its samplers hold, are the same after the block.
+    Of data with keys, ones are read that the loader's own sampler yields, chosen among all at random; others
+    are iterated, and no further than needed. Where the loader uses workers, a worker reads; else this
+    process does, and what can be reached from the data is as before afterwards: attributes, containers,
+    iterators, positions of files, and the states of all generators, the global ones included. Whatever
+    they draw meanwhile is seeded by ``generator``, so the same seed reads the same inputs.
+
+    Returns:
+        Inputs for the pairs, and the same ones followed by more, see ``reading.read``.
 
     Raises:
         TypeError: the data are of no such kind.
-        ValueError: the data are empty.
+        ValueError: the data are empty, an item cannot be read, or reading would use the data up.
     """
-    with preserved_random_state(), _seeded(data, int(generator.integers(2**31))):
-        source = _opened(data, wanted, generator)
-        source.begin(wanted)
-        yield source
+    seed, choice = int(generator.integers(2**31)), np.random.default_rng(generator.integers(2**31))
+    data = _validation_part(data)
+    if hasattr(data, "__next__"):
+        raise ValueError(_used_up(f"a {type(data).__name__} yields each batch only once"))
+    loader = data if isinstance(data, DataLoader) and not _makes_batches_itself(data) else None
+    in_worker = loader is not None and loader.num_workers > 0
+    try:
+        with preserved_random_state(), put_back(*_owners(data, loader)), _seeded(loader, seed):
+            source = _source(data, loader, amounts, choice)
+            if isinstance(source, HeldOut):
+                return source, source
+            if loader is not None and in_worker:
+                return read_in_worker(loader, source, amounts, seed)
+            return read(source, amounts)
+    except CannotPutBackError as error:
+        raise ValueError(_used_up(str(error))) from error
 
 
-def _opened(data: Any, wanted: int, generator: np.random.Generator) -> Reading:
+def _used_up(why: str) -> str:
+    return (
+        f"reading these held-out data would use them up for training: {why}; pass (inputs, labels) of some "
+        "of them, or a list of batches"
+    )
+
+
+def _validation_part(data: Any) -> Any:
+    """The validation loader of an object that holds it beside the one for training (fastai)."""
+    if not isinstance(data, Dataset | Tensor) and hasattr(data, "train") and hasattr(data, "valid"):
+        return data.valid
+    return data
+
+
+def _makes_batches_itself(loader: DataLoader[Any]) -> bool:
+    if not has_own_iteration(loader) or type(loader).__module__.partition(".")[0] in _ORDINARY:
+        return False
+    # One that lives on from epoch to epoch has begun, and can't be put back to where it was.
+    return not any(is_loader_at_work(value) for name, value in vars(loader).items() if name != "_iterator")
+
+
+def _owners(data: Any, loader: DataLoader[Any] | None) -> list[Any]:
+    """What is used in reading."""
+    if loader is None:
+        return [] if isinstance(data, Tensor | np.ndarray) else [data]
+    inside = [loader.sampler, loader.batch_sampler, loader.generator]
+    return [*inside, loader.dataset, loader.collate_fn]
+
+
+def _source(
+    data: Any, loader: DataLoader[Any] | None, amounts: Amounts, choice: np.random.Generator
+) -> Source | HeldOut:
+    if loader is not None:
+        return _of_loader(loader, amounts, choice)
     if isinstance(data, DataLoader):
-        return _from_loader(data, wanted, generator)
+        return Source(data, None, as_it_is, "batches")
     if isinstance(data, IterableDataset):
-        return _one_by_one(data, default_collate)
+        return Source(data, None, collate_samples, "unknown")
     if isinstance(data, Dataset):
-        return _from_dataset(data, None, default_collate, wanted, generator)
-    return Reading([data], lambda items: _from_arrays(items[0]), lambda item: sys.maxsize)
+        return _of_rows(data, "samples", amounts, choice)
+    if isinstance(data, Tensor | np.ndarray | tuple | dict | str | bytes) or hasattr(data, "to_numpy"):
+        return of_arrays(data)
+    if isinstance(data, list):
+        rows = len(data) > 0 and all(isinstance(item, tuple | list | dict) for item in data)
+        return _of_rows(data, "unknown", amounts, choice) if rows and not is_images(data) else of_arrays(data)
+    if hasattr(data, "keys"):
+        return of_arrays(data)
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        return _of_rows(data, "unknown", amounts, choice)
+    if hasattr(data, "__iter__"):
+        return Source(data, None, collate_samples, "unknown")
+    raise TypeError(f"held-out data of type {type(data).__name__} cannot be read; {WAY_OUT}")
+
+
+def _of_loader(loader: DataLoader[Any], amounts: Amounts, choice: np.random.Generator) -> Source:
+    batched = loader.batch_sampler is not None or loader.batch_size is not None
+    # Without automatic batching each item of the data set is a batch already.
+    kind: Any = "samples" if batched else "batches"
+    collate: Callable[[Any], Any] = loader.collate_fn
+    if isinstance(loader.dataset, IterableDataset):
+        return Source(loader.dataset, None, collate, kind)
+    count = max(amounts.wanted, amounts.samples)
+    return Source(loader.dataset, chosen_keys(loader, count, choice), collate, kind)
+
+
+def _of_rows(rows: Any, kind: Any, amounts: Amounts, choice: np.random.Generator) -> Source:
+    if len(rows) == 0:
+        raise ValueError("the held-out data are empty: the data set has length 0")
+    keys = chosen_places(len(rows), max(amounts.wanted, amounts.samples), choice)
+    return Source(rows, keys, collate_samples, kind)
 
 
 @contextmanager
-def _seeded(data: Any, seed: int) -> Iterator[None]:
-    """Seed the CPU's global generators and those a loader holds; put the loader's own ones back."""
+def _seeded(loader: DataLoader[Any] | None, seed: int) -> Iterator[None]:
+    """Seed the CPU's global generators and those a loader holds, which are put back elsewhere."""
     random.seed(seed)
     np.random.seed(seed)
     # Not torch.manual_seed, which would also seed devices, and for ones not yet in use irrevocably.
     torch.default_generator.manual_seed(seed)
-    held = _generators(data) if isinstance(data, DataLoader) else []
-    states = [(generator, generator.get_state()) for generator in held]
-    for generator in held:
+    for generator in _generators(loader):
         generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        for generator, state in states:
-            generator.set_state(state)
+    yield
 
 
-def _generators(loader: DataLoader[Any]) -> list[torch.Generator]:
+def _generators(loader: DataLoader[Any] | None) -> list[torch.Generator]:
+    if loader is None:
+        return []
     holders = [loader, loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]
     held = [getattr(holder, "generator", None) for holder in holders]
-    return list({id(g): g for g in held if isinstance(g, torch.Generator)}.values())
-
-
-def _from_loader(loader: DataLoader[Any], wanted: int, generator: np.random.Generator) -> Reading:
-    dataset = loader.dataset
-    batched = loader.batch_sampler is not None or loader.batch_size is not None
-    if isinstance(dataset, IterableDataset):
-        if batched:
-            return _one_by_one(dataset, loader.collate_fn)
-        return _batch_by_batch(loader.collate_fn(batch) for batch in dataset)
-    if not batched:
-        # Without automatic batching each item of the data set is a batch already.
-        return _batch_by_batch(loader.collate_fn(dataset[index]) for index in loader.sampler)
-    sampler: Iterable[Any] = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
-    drawn = [np.atleast_1d(np.asarray(index)) for index in sampler]
-    if not drawn:
-        raise ValueError(
-            "the held-out data are empty: their DataLoader yields no batch"
-            + (" (drop_last=True drops the only one)" if getattr(loader, "drop_last", False) else "")
-        )
-    return _from_dataset(dataset, np.concatenate(drawn), loader.collate_fn, wanted, generator)
-
-
-def _from_dataset(
-    dataset: Dataset[Any],
-    indices: npt.NDArray[Any] | None,
-    collate: Any,
-    wanted: int,
-    generator: np.random.Generator,
-) -> Reading:
-    if indices is None:
-        indices = np.arange(len(dataset))  # type: ignore[arg-type]
-    if len(indices) == 0:
-        raise ValueError("the held-out data are empty: the data set has length 0")
-    # A sampler may yield an input twice, but a path from an input to itself is none.
-    places = _places(np.unique(indices), wanted, generator)
-    return _one_by_one((dataset[int(place)] for place in places), collate)
-
-
-def _places(indices: npt.NDArray[Any], wanted: int, generator: np.random.Generator) -> Iterator[Any]:
-    """``wanted`` of the indices, and on demand the others in random order, which is drawn only then."""
-    if len(indices) <= wanted:
-        yield from indices
-        return
-    chosen = np.sort(generator.choice(indices, size=wanted, replace=False))
-    yield from chosen
-    yield from generator.permutation(np.delete(indices, np.searchsorted(indices, chosen)))
-
-
-def _one_by_one(items: Iterable[Any], collate: Any) -> Reading:
-    return Reading(items, lambda read: _collated(collate, read))
-
-
-def _batch_by_batch(batches: Iterable[Any]) -> Reading:
-    return Reading(batches, _joined, lambda batch: len(_split(batch)))
-
-
-def _collated(collate: Any, items: list[Any]) -> HeldOut:
-    try:
-        return _split(collate(items))
-    except RuntimeError:
-        # Items of differing lengths, for batches of one: what torch stacks must be equally large.
-        return _joined([collate([item]) for item in items])
-
-
-def _joined(batches: list[Any]) -> HeldOut:
-    """Ready-made batches as one; where shapes differ, those of the commonest."""
-    parts: dict[Any, list[HeldOut]] = {}
-    for batch in batches:
-        part = _split(batch)
-        parts.setdefault(_shapes(part.inputs), []).append(part)
-    alike = max(parts.values(), key=lambda group: sum(map(len, group)))
-    count = sum(len(part) for group in parts.values() for part in group)
-    if sum(map(len, alike)) < 2 <= count:
-        raise ValueError(
-            f"no two of {count} held-out inputs have the same shape, and a line joins equal shapes only; "
-            "pad or crop them in the DataLoader's collate_fn"
-        )
-    first, *rest = [part.inputs for part in alike]
-    inputs = map_tensors(lambda *tensors: torch.cat(tensors), first, *rest)
-    return HeldOut(inputs, joined_labels([part.labels for part in alike]))
-
-
-def _shapes(inputs: Any) -> tuple[tuple[int, ...], ...]:
-    """Shapes of the tensors of one input."""
-    return tuple(tuple(t.shape[1:]) for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor))
-
-
-def _from_arrays(data: Any) -> HeldOut:
-    if hasattr(data, "to_numpy"):  # a table of pandas
-        data = data.to_numpy()
-    if isinstance(data, tuple | list) and len(data) == 2:
-        inputs, labels = data
-        return _labelled(to_tensors(inputs), labels)
-    if isinstance(data, Tensor | np.ndarray | dict | tuple | list) or hasattr(data, "keys"):
-        return _split(data) if hasattr(data, "keys") else _checked(HeldOut(to_tensors(data), None))
-    raise TypeError(
-        f"held-out data of type {type(data).__name__} cannot be read; pass a DataLoader, a Dataset, "
-        "inputs, or (inputs, labels), where inputs are a tensor or array, or a tuple or dict of them"
-    )
-
-
-def _split(batch: Any) -> HeldOut:
-    """Part a batch into the model's inputs and the classes."""
-    if hasattr(batch, "keys"):
-        items = dict(batch)
-        targets = [items.pop(key) for key in _TARGET_KEYS if key in items]
-        return _labelled(to_tensors(items), targets[0] if targets else None)
-    if isinstance(batch, tuple | list):
-        if len(batch) == 1:
-            return _checked(HeldOut(to_tensors(batch[0]), None))
-        inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
-        return _labelled(to_tensors(inputs), batch[-1])
-    return _checked(HeldOut(to_tensors(batch), None))
-
-
-def _labelled(inputs: Any, labels: Any) -> HeldOut:
-    return _checked(HeldOut(inputs, to_labels(labels, batch_size(inputs))))
-
-
-def _checked(held_out: HeldOut) -> HeldOut:
-    if len(held_out) == 0:
-        raise ValueError("the held-out data are empty: pass at least two inputs")
-    return held_out
+    return [generator for generator in held if isinstance(generator, torch.Generator)]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from foldmon.folding.data.trees import batch_size, fingerprint, take_rows
+from foldmon.folding.data.trees import batch_size, describe, fingerprint, take_rows
 from foldmon.torch_internals import pytree
 
 
@@ -25,10 +25,12 @@ class HeldOut:
         labels: what came with them, whatever it stands for (classes, regression targets, several labels an
             input, a label a token): a tensor with N rows; a tuple or dict of such; an array of N strings or
             of N Python objects (the boxes of an image); or None.
+        origin: where the labels stood in the data, in words or as a dict's key; "" where that is not known.
     """
 
     inputs: Any
     labels: Any = None
+    origin: str = ""
 
     def __len__(self) -> int:
         return batch_size(self.inputs)
@@ -37,13 +39,33 @@ class HeldOut:
         """The given inputs, in this order."""
         index = torch.from_numpy(rows)
         labels = self.labels[rows] if isinstance(self.labels, np.ndarray) else take_rows(self.labels, index)
-        return HeldOut(take_rows(self.inputs, index), labels)
+        return HeldOut(take_rows(self.inputs, index), labels, self.origin)
 
     @cached_property
     def classes(self) -> npt.NDArray[Any] | None:
         """The labels as classes, shape (N,), None where they are none: one whole number, truth value or name
         an input."""
         return as_classes(self.labels)
+
+    def __str__(self) -> str:
+        """What was understood of the data, in one line.
+
+        Example:
+            >>> import torch
+            >>> from foldmon.folding.data.labels import HeldOut
+            >>> str(HeldOut(torch.zeros(64, 8), torch.arange(64) % 3, "the second element"))
+            'inputs: float32 (64, 8); labels: 3 classes from the second element'
+        """
+        source = f" from {self.origin}" if self.origin else ""
+        if self.labels is None:
+            return f"inputs: {describe(self.inputs)}; no labels"
+        if self.classes is not None:
+            return (
+                f"inputs: {describe(self.inputs)}; labels: {len(set(self.classes.tolist()))} classes{source}"
+            )
+        return (
+            f"inputs: {describe(self.inputs)}; labels, which are no classes: {describe(self.labels)}{source}"
+        )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from foldmon.folding.data.heldout import reading
+from foldmon.folding.data.heldout import read_held_out
 from foldmon.folding.data.labels import HeldOut
+from foldmon.folding.data.reading import Amounts
 from foldmon.folding.data.trees import (
     batch_size,
     describe,
@@ -143,17 +144,16 @@ def draw_pairs(data: Any, count: int = 64, *, kind: Kind = "inter", seed: int = 
         (12, True)
     """
     generator = np.random.default_rng(seed)
-    with reading(data, inputs_for(count), generator) as source:
-        held_out = source.first
+    held_out, _ = read_held_out(data, amounts_for(count), generator)
     rows, kind = drawn_rows(held_out, count, kind, generator)
     return pairs_at(held_out, rows, kind)
 
 
-def inputs_for(count: int) -> int:
-    """How many inputs are read to draw so many pairs from."""
+def amounts_for(count: int, samples: int = 0) -> Amounts:
+    """How many inputs are read to draw so many pairs from, and to follow beside them."""
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    return max(4 * count, 256)
+    return Amounts(wanted=max(4 * count, 256), needed=2 * count, samples=samples)
 
 
 def drawn_rows(
@@ -181,13 +181,18 @@ def pairs_at(held_out: HeldOut, rows: npt.NDArray[np.int64], kind: Kind) -> Pair
     names: tuple[str, ...] = ()
     if held_out.classes is not None:
         values, codes = np.unique(held_out.classes, return_inverse=True)
-        classes, names = codes.reshape(-1)[rows].astype(np.int64), tuple(str(v) for v in values)
+        if len(values) > rows.size:  # most of them are no end's
+            values, codes = np.unique(held_out.classes[rows], return_inverse=True)
+            classes = codes.reshape(rows.shape).astype(np.int64)
+        else:
+            classes = codes.reshape(-1)[rows].astype(np.int64)
+        names = tuple(str(value) for value in values)
     first, second = (held_out[np.ascontiguousarray(side)].inputs for side in rows.T)
     return Pairs(first, second, classes, names, kind)
 
 
 def _any_pairs(size: int, count: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    first = _cycled(np.arange(size), count, generator)
+    first = _cycled(size, count, generator)
     offset = generator.integers(1, size, size=count)
     return np.stack([first, (first + offset) % size], axis=1).astype(np.int64)
 
@@ -195,29 +200,23 @@ def _any_pairs(size: int, count: int, generator: np.random.Generator) -> npt.NDA
 def _stratified_pairs(
     labels: npt.NDArray[Any], count: int, kind: Kind, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    members = {value: np.flatnonzero(labels == value) for value in np.unique(labels)}
+    codes = np.unique(labels, return_inverse=True)[1].reshape(-1)
+    sizes = np.bincount(codes)
+    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
     if kind == "inter":
-        strata = [(a, b) for a in members for b in members if a < b]
-        if not strata:
-            raise ValueError(
-                "the held-out data hold a single class, so no pair of different classes exists; "
-                'pass data of at least two classes, or foldmon.draw_pairs(data, kind="any")'
-            )
+        strata = _pairs_of_classes(len(sizes), count, generator)
     else:
-        strata = [(a, a) for a, rows in members.items() if len(rows) > 1]
-        if not strata:
+        several = np.flatnonzero(sizes > 1)
+        if not len(several):
             raise ValueError("no class has two held-out inputs; pass more data")
-    order = _cycled(np.arange(len(strata)), count, generator)
+        chosen = several[_cycled(len(several), count, generator)]
+        strata = np.stack([chosen, chosen], axis=1)
     rows = np.empty((count, 2), dtype=np.int64)
-    for stratum in np.unique(order):
-        places = np.flatnonzero(order == stratum)
-        a, b = strata[stratum]
+    for a, b in np.unique(strata, axis=0):
+        places = np.flatnonzero((strata == (a, b)).all(1))
         if kind == "inter":
             ends = np.stack(
-                [
-                    _cycled(members[a], len(places), generator),
-                    _cycled(members[b], len(places), generator),
-                ],
+                [side[_cycled(len(side), len(places), generator)] for side in (members[a], members[b])],
                 axis=1,
             )
             # The measure may differ for the reversed path: start from either class equally often.
@@ -229,7 +228,23 @@ def _stratified_pairs(
     return rows
 
 
-def _cycled(values: npt.NDArray[Any], count: int, generator: np.random.Generator) -> npt.NDArray[Any]:
-    """``count`` of the values, each used equally often up to one, in random order."""
-    rounds = [generator.permutation(values) for _ in range(-(-count // len(values)))]
-    return np.concatenate(rounds)[:count]
+def _pairs_of_classes(classes: int, count: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Pairs (a, b) of different classes, a < b, each as often as any other up to one, shape (count, 2)."""
+    if classes < 2:
+        raise ValueError(
+            "the held-out data hold a single class, so no pair of different classes exists; "
+            'pass data of at least two classes, or foldmon.draw_pairs(data, kind="any")'
+        )
+    # Numbered in the order (0, 1), (0, 2), ..., (1, 2), ...: where there are many, they are never listed.
+    before = np.concatenate([[0], np.cumsum(np.arange(classes - 1, 0, -1))])
+    chosen = _cycled(int(before[-1]), count, generator)
+    a = np.searchsorted(before, chosen, side="right") - 1
+    return np.stack([a, chosen - before[a] + a + 1], axis=1)
+
+
+def _cycled(size: int, count: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    """``count`` whole numbers below ``size``, each used equally often up to one, in random order."""
+    if size > 64 * count:
+        return generator.choice(size, count, replace=False).astype(np.int64)  # without listing all of them
+    rounds = [generator.permutation(size) for _ in range(-(-count // size))]
+    return np.concatenate(rounds)[:count].astype(np.int64)

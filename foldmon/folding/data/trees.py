@@ -18,8 +18,19 @@ _COMMON = (
 )
 
 
+class Common:
+    """What is common to all inputs: no row is taken of it, and the model is given it as it is.
+
+    Args:
+        value: a tensor, or whatever has a method ``to(device)``.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
 def to_tensors(inputs: Any) -> Any:
-    """The same tree with arrays turned into tensors that share their memory.
+    """The same tree with arrays turned into tensors that share their memory, and scalars into common ones.
 
     Raises:
         TypeError: no tensor in the tree.
@@ -32,9 +43,10 @@ def to_tensors(inputs: Any) -> Any:
             f"inputs must be a tensor or array, or a tuple or dict of them, got {type(inputs).__name__}"
         )
     _check_layouts(tensors)
-    if any(tensor.ndim == 0 for tensor in tensors):
+    if all(tensor.ndim == 0 for tensor in tensors):
         raise ValueError(f"every input tensor needs a batch dimension first, got a 0-d tensor; {_COMMON}")
-    sizes = {len(tensor) for tensor in tensors}
+    tree = map_tensors(lambda tensor: tensor if tensor.ndim else Common(tensor), tree)
+    sizes = {len(tensor) for tensor in tensors if tensor.ndim}
     if len(sizes) > 1:
         raise ValueError(f"input tensors differ in their batch size: {sorted(sizes)}; {_COMMON}")
     return tree
@@ -57,7 +69,16 @@ def _plain(inputs: Any) -> Any:
 def _to_tensor(leaf: Any) -> Any:
     if isinstance(leaf, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(leaf))
-    return leaf
+    return plain_tensor(leaf) if isinstance(leaf, Tensor) else leaf
+
+
+def plain_tensor(tensor: Tensor) -> Tensor:
+    """The tensor without the class that a library gave it for its own use (images, masks, metadata)."""
+    kind = type(tensor)
+    ordinary = (
+        kind in (Tensor, torch.nn.Parameter) or kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
+    )
+    return tensor if ordinary else tensor.as_subclass(Tensor)
 
 
 def map_tensors(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
@@ -108,6 +129,8 @@ def describe(tree: Any) -> str:
         return f"{str(tree.dtype).removeprefix('torch.')} {tuple(tree.shape)}"
     if isinstance(tree, dict):
         return "{" + _listed([f"{key}: {describe(value)}" for key, value in tree.items()]) + "}"
+    if isinstance(tree, Common):
+        return f"{describe(tree.value)} common to all"
     if isinstance(tree, tuple | list):
         return "(" + _listed([describe(item) for item in tree[: _SHOWN + 1]], len(tree)) + ")"
     return type(tree).__name__
@@ -118,8 +141,22 @@ def _listed(words: list[str], count: int = 0) -> str:
     return ", ".join(words[:_SHOWN]) + (f", ... ({count} in all)" if count > _SHOWN else "")
 
 
+def size_in_bytes(tree: Any) -> int:
+    """Bytes that the tensors and arrays of a tree hold."""
+    return sum(leaf.nbytes for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor | np.ndarray))
+
+
+def opened(inputs: Any) -> Any:
+    """Inputs as the model is given them, with what is common to all of them on their device."""
+    if not any(isinstance(leaf, Common) for leaf in pytree.tree_leaves(inputs)):
+        return inputs
+    device = device_of_tree(inputs)
+    return pytree.tree_map(lambda leaf: leaf.value.to(device) if isinstance(leaf, Common) else leaf, inputs)
+
+
 def call(model: Callable[..., Any], inputs: Any) -> Any:
     """Call a model the way its inputs are packed: a dict by keyword, a tuple or list by position."""
+    inputs = opened(inputs)
     if isinstance(inputs, dict):
         return model(**inputs)
     if isinstance(inputs, tuple | list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import foldmon
-from foldmon.folding.data import drawing, heldout
+from foldmon.folding.data import reading
 from foldmon.folding.data.drawing import draw_panel, representative
 from foldmon.folding.undisturbed.random_state import random_state
 from tests.folding.data.test_heldout import LABELLED, Rows, Stream
@@ -60,20 +61,35 @@ def test_inputs_are_in_random_order() -> None:
     assert abs(float(torch.corrcoef(torch.stack([rank, torch.arange(512.0).double()]))[0, 1])) < 0.15
 
 
-def test_every_input_is_read_once() -> None:
-    reads: list[int] = []
+class Logged(Rows):
+    """Says what is read where it is not taken back: a count of its own would be."""
 
-    class Counted(Rows):
-        def __getitem__(self, index: int) -> Any:
-            reads.append(index)
-            return super().__getitem__(index)
+    def __getitem__(self, index: int) -> Any:
+        logging.getLogger("reads").info(index)
+        return super().__getitem__(index)
 
-    data = Counted(ROWS)
-    draw_panel(data)
-    assert len(reads) == len(set(reads)) == 512
-    reads.clear()
-    draw_panel(data, samples=100)
-    assert len(reads) == 256  # for the pairs
+
+def test_every_input_is_read_once(caplog: pytest.LogCaptureFixture) -> None:
+    def reads() -> list[Any]:
+        found = [record.msg for record in caplog.records if record.name == "reads"]
+        caplog.clear()
+        return found
+
+    with caplog.at_level("INFO", "reads"):
+        data = Logged(ROWS)
+        draw_panel(data)
+        assert len(found := reads()) == len(set(found)) == 512
+        draw_panel(data, samples=100)
+        assert len(reads()) == 256  # for the pairs
+
+
+def test_of_large_inputs_no_more_are_read_than_needed(caplog: pytest.LogCaptureFixture) -> None:
+    volume = torch.zeros(2**21)  # 8 MB
+    for count, labels, expected in ((2, [0, 1] * 20, 8), (10, [0, 1] * 20, 20), (2, [0] * 20 + [1] * 20, 8)):
+        caplog.clear()
+        with caplog.at_level("INFO", "reads"):
+            draw_panel(Logged([(volume, label) for label in labels]), count, samples=4)
+        assert len([record for record in caplog.records if record.name == "reads"]) <= expected
 
 
 def test_no_random_state_moves() -> None:
@@ -91,7 +107,7 @@ def test_no_random_state_moves() -> None:
 
 def test_data_that_are_dear_to_read_give_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(heldout.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(reading.time, "perf_counter", lambda: clock[0])
 
     class Slow(Rows):
         def __getitem__(self, index: int) -> Any:
@@ -107,7 +123,7 @@ def test_data_that_are_dear_to_read_give_fewer(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("data", MANY.values(), ids=MANY.keys())
 def test_inputs_take_no_more_memory_than_allowed(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for most in (50, 300):
-        monkeypatch.setattr(drawing, "LARGEST", most * 12 + 5)
+        monkeypatch.setattr(reading, "LARGEST", most * 12 + 5)
         assert len(draw_panel(data)[1]) == most
 
 

@@ -24,8 +24,9 @@ from torch.utils.data import (
 
 import foldmon
 from foldmon import Pairs, draw_pairs
-from foldmon.folding.data.heldout import reading
+from foldmon.folding.data.heldout import read_held_out
 from foldmon.folding.data.labels import HeldOut
+from foldmon.folding.data.reading import Amounts
 from foldmon.folding.data.trees import describe
 from foldmon.folding.undisturbed.random_state import random_state
 
@@ -275,16 +276,14 @@ def test_a_slice_of_pairs() -> None:
 
 
 def read(data: Any) -> HeldOut:
-    with reading(data, 64, np.random.default_rng(0)) as source:
-        return source.first
+    return read_held_out(data, Amounts(64, 64), np.random.default_rng(0))[0]
 
 
 def test_of_inputs_of_differing_shapes_the_commonest_are_taken() -> None:
     rows = [(torch.full((size,), float(i)), i % 2) for i, size in enumerate((3, 4, 5, 4, 4, 3, 4, 4))]
     one_by_one = read(DataLoader(Rows(rows), batch_size=1))
-    assert one_by_one.inputs[:, 0].tolist() == [1, 3, 4, 6, 7]
-    assert one_by_one.labels is not None
-    assert one_by_one.labels.tolist() == [1, 1, 0, 0, 1]
+    assert sorted(one_by_one.inputs[:, 0].tolist()) == [1, 3, 4, 6, 7]
+    assert torch.equal(one_by_one.labels, one_by_one.inputs[:, 0].long() % 2)
     buckets = [torch.zeros(2, 3), torch.ones(3, 5), torch.ones(2, 5), torch.zeros(2, 4)]
     assert read(DataLoader(Stream(buckets), batch_size=None)).inputs.shape == (5, 5)
 
@@ -301,7 +300,7 @@ def test_targets_of_differing_shapes_are_no_classes() -> None:
     rows = [(torch.zeros(3), torch.zeros(1 + i, 4)) for i in range(4)]
     held_out = read(DataLoader(Rows(rows), collate_fn=collate))
     assert held_out.classes is None
-    assert [len(boxes) for boxes in held_out.labels] == [1, 2, 3, 4]
+    assert sorted(len(boxes) for boxes in held_out.labels) == [1, 2, 3, 4]
 
 
 def test_a_single_class_says_what_to_pass() -> None:
