@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from foldmon import Monitor, watch
+from foldmon.integrations.guarded import guarded
 
 try:
     from ignite.engine import Engine, Events
@@ -81,17 +82,20 @@ class FoldingHandler:
         """Taken up when the engine starts."""
         self._state = dict(state_dict)
 
+    @guarded
     def _start(self, engine: Engine) -> None:
         self.monitor = watch(self._model, self._data, step=engine.state.iteration, **self._options)
         if self._state:
             self.monitor.load_state_dict({**self._state, "step": engine.state.iteration})
 
+    @guarded
     def _step(self, engine: Engine) -> None:
         if self.monitor is not None:
             if isinstance(engine.state.output, float):
                 self.monitor.log(loss=engine.state.output)
             self.monitor.step(engine.state.iteration)
 
+    @guarded
     def _close(self, engine: Engine) -> None:
         if self.monitor is not None:
             self.monitor.close()

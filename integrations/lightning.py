@@ -11,6 +11,7 @@ from torch import Tensor
 from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.wandb import WandbExporter
+from foldmon.integrations.guarded import guarded
 from foldmon.integrations.trackers import exporters_for
 
 try:
@@ -50,8 +51,7 @@ class FoldingCallback(Callback):  # type: ignore[misc]
     Attributes:
         monitor: the :class:`foldmon.Monitor`, None before training begins and on other ranks.
 
-    Raises:
-        ValueError: at the start of training, when there are neither data nor a validation loader.
+    What cannot be measured is said once, and training goes on.
 
     Example:
         >>> callback = FoldingCallback(pairs=32)
@@ -64,6 +64,13 @@ class FoldingCallback(Callback):  # type: ignore[misc]
         self._data, self._options = data, options
         self._state: dict[str, Any] = {}
 
+    @property
+    def state_key(self) -> str:
+        """Under which a checkpoint keeps the state: of two callbacks that measure other layers each its own."""
+        layers = self._options.get("layers")
+        return str(super().state_key if layers is None else self._generate_state_key(layers=layers))
+
+    @guarded
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to watch."""
         # Read on every rank: under DDP it is broadcast.
@@ -86,6 +93,7 @@ class FoldingCallback(Callback):  # type: ignore[misc]
         if self._state:
             self.monitor.load_state_dict({**self._state, "step": trainer.global_step})
 
+    @guarded
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -101,16 +109,19 @@ class FoldingCallback(Callback):  # type: ignore[misc]
             self.monitor.log(loss=loss * trainer.accumulate_grad_batches)
         self.monitor.step(trainer.global_step)
 
+    @guarded
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the validation metrics beside the folding."""
         if self.monitor is not None and not trainer.sanity_checking:
             self.monitor.log(**{name: float(value) for name, value in trainer.callback_metrics.items()})
 
+    @guarded
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Deliver what is left."""
         if self.monitor is not None:
             self.monitor.close()
 
+    @guarded
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Deliver what is left of a run that failed or was interrupted."""
         if self.monitor is not None:

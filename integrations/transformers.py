@@ -10,6 +10,7 @@ from typing import Any
 from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.wandb import WandbExporter
+from foldmon.integrations.guarded import guarded
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -48,6 +49,7 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
         self._watching = False
         self._data, self._options = data, options
 
+    @guarded
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -55,6 +57,7 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
         if self._data is not None:
             self._begin(self._data, args, state, kwargs)
 
+    @guarded
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -65,6 +68,7 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
             metrics: dict[str, Any] = kwargs.get("metrics") or {}
             self.monitor.log(**{k: v for k, v in metrics.items() if isinstance(v, int | float)})
 
+    @guarded
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -73,6 +77,7 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
         if self.monitor is not None and isinstance(loss, int | float):
             self.monitor.log(loss=loss)
 
+    @guarded
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -80,6 +85,7 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
         if self.monitor is not None:
             self.monitor.step(state.global_step)
 
+    @guarded
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -88,6 +94,7 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
         if self.monitor is not None and folder.is_dir():
             (folder / _STATE).write_text(json.dumps(self.monitor.state_dict()))
 
+    @guarded
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:

@@ -91,3 +91,11 @@ def test_a_float_output_is_the_training_loss(mlp, held_out, tmp_path):
     assert [entry.get("loss") for entry in logged[1:]] == [
         pytest.approx(sum(losses[:4]) / 4), pytest.approx(sum(losses[4:]) / 4),
     ]  # fmt: skip
+
+
+def test_what_cannot_be_measured_is_said_once_and_the_engine_runs_on(engine, mlp, tmp_path, caplog):
+    handler = FoldingHandler(mlp, torch.randn(20, 7), exporters=[], log_dir=tmp_path)
+    handler.attach(engine)
+    assert engine.run(BATCHES, max_epochs=2).iteration == 8
+    assert handler.monitor is None
+    assert caplog.text.count("training goes on") == 1

@@ -42,7 +42,7 @@ def loaders(held_out):
 def trainer(folder, callback, **options):
     defaults = {"max_epochs": 2, "logger": TensorBoardLogger(folder), "enable_checkpointing": False}
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    return pl.Trainer(default_root_dir=folder, callbacks=[callback], **quiet, **(defaults | options))
+    return pl.Trainer(default_root_dir=folder, callbacks=callback, **quiet, **(defaults | options))
 
 
 def steps_of(monitor):
@@ -125,9 +125,41 @@ def test_training_computes_the_same_without_it(tmp_path, loaders):
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
 
 
-def test_without_held_out_data_it_says_what_to_do(tmp_path, loaders):
-    with pytest.raises(ValueError, match=r"FoldingCallback\(data=...\)"):
-        trainer(tmp_path, FoldingCallback()).fit(Classifier(), loaders[0])
+def test_without_held_out_data_it_says_what_to_do_and_training_goes_on(tmp_path, loaders, caplog):
+    fit = trainer(tmp_path, FoldingCallback())
+    fit.fit(Classifier(), loaders[0])
+    assert fit.global_step == 12
+    assert caplog.text.count("FoldingCallback(data=...)") == 1
+
+
+class Recurrent(Classifier):
+    """Nothing of it can be measured."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.LSTM(8, 3)
+
+    def forward(self, x):
+        return self.net(x)[0]
+
+
+def test_a_module_that_cannot_be_measured_trains_on(tmp_path, loaders, caplog):
+    callback = FoldingCallback()
+    fit = trainer(tmp_path, callback)
+    fit.fit(Recurrent(), *loaders)
+    assert (fit.global_step, callback.monitor) == (12, None)
+    assert caplog.text.count("training goes on") == 1
+
+
+def test_two_callbacks_in_one_trainer_are_kept_apart_and_the_later_one_watches(tmp_path, loaders, caplog):
+    callbacks = [FoldingCallback(layers="net.1"), FoldingCallback(layers="net.3")]
+    fit = trainer(tmp_path, callbacks, enable_checkpointing=True)
+    fit.fit(Classifier(), *loaders)
+    assert fit.global_step == 12
+    assert callbacks[1].monitor.report.layers == ("net.3",)
+    assert "watched already" in caplog.text
+    saved = torch.load(next(tmp_path.rglob("*.ckpt")), weights_only=False)["callbacks"]
+    assert sum("FoldingCallback" in key for key in saved) == 2
 
 
 def test_an_exception_in_training_leaves_all_values_delivered(tmp_path, loaders):

@@ -6,6 +6,7 @@ import mlflow
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 from torch.utils.data import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
@@ -32,13 +33,13 @@ def gpt2():
     return GPT2LMHeadModel(GPT2Config(vocab_size=17, n_positions=12, n_embd=16, n_layer=2, n_head=2))
 
 
-def trainer(folder, callback, **options):
+def trainer(folder, callback, model=None, **options):
     defaults = {
         "output_dir": str(folder), "per_device_train_batch_size": 8, "max_steps": 6, "report_to": "none",
         "save_strategy": "no", "use_cpu": True, "disable_tqdm": True, "logging_steps": 3,
     }  # fmt: skip
     return Trainer(
-        gpt2(), TrainingArguments(**(defaults | options)), train_dataset=Tokens(64, 0),
+        model or gpt2(), TrainingArguments(**(defaults | options)), train_dataset=Tokens(64, 0),
         eval_dataset=Tokens(32, 1), callbacks=[callback],
     )  # fmt: skip
 
@@ -122,3 +123,26 @@ def test_the_warning_gets_the_training_loss_that_the_trainer_reports(tmp_path):
     assert len(reported) == 2
     assert logged == reported[: len(logged)]
     assert logged
+
+
+class Recurrent(nn.Module):
+    """Nothing of it can be measured."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.lstm, self.out = nn.Embedding(17, 8), nn.LSTM(8, 8), nn.Linear(8, 17)
+
+    def forward(self, input_ids, labels=None):
+        logits = self.out(self.lstm(self.embed(input_ids))[0])
+        if labels is None:
+            return {"logits": logits}
+        return {"loss": nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()), "logits": logits}
+
+
+@pytest.mark.parametrize("data", [None, Tokens(32, 1), 3])
+def test_what_cannot_be_measured_is_said_once_and_training_goes_on(tmp_path, caplog, data):
+    callback = FoldingTrainerCallback(data)
+    trained = trainer(tmp_path, callback, model=Recurrent(), eval_strategy="steps", eval_steps=2)
+    trained.train()
+    assert trained.state.global_step == 6
+    assert caplog.text.count("training goes on") == 1
