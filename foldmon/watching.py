@@ -22,6 +22,8 @@ from foldmon.folding.data.drawing import draw_panel
 from foldmon.folding.data.pairs import Pairs, draw_pairs
 from foldmon.folding.model.prober import Forward
 from foldmon.folding.model.unwrap import require_module
+from foldmon.folding.results.criterion import Loss
+from foldmon.folding.results.heads import Classes
 from foldmon.journal.writing import JSONLExporter
 from foldmon.monitor.inert import InertMonitor
 from foldmon.monitor.lifetime import close_earlier, keep_open
@@ -66,6 +68,8 @@ def watch(
     layers: str | Sequence[str] | None = None,
     at: str | None = None,
     forward: Forward | None = None,
+    loss: Loss | None = None,
+    classes: Classes = None,
     samples: int = 512,
     exporters: Sequence[ExporterLike] | ExporterLike | None = None,
     on_warning: OnWarning | None = None,
@@ -99,8 +103,13 @@ def watch(
         at: path of the module whose output is interpolated instead of the inputs; None finds it for token
             models.
         forward: ``forward(model, inputs)``, for models that are called in a way of their own.
+        loss: ``loss(output, target)``, such as the training criterion: the held-out loss where labels do not
+            tell it by themselves (regression, segmentation, contrastive learning). Without labels its
+            target are the inputs. It is called without gradients, in the thread that measures.
+        classes: whether outputs are predictions of classes, or a function that gives the logits of an output,
+            shape (R, C). None finds it out: from the labels, else where it is plausible.
         samples: held-out inputs whose predictions are followed beside the pairs, with their mean loss and
-            accuracy where the data hold classes; fewer where they would take more than 256 MiB or are dear
+            accuracy where the data hold labels; fewer where they would take more than 256 MiB or are dear
             to read, none for 0.
         exporters: exporters, the words "tensorboard", "mlflow", "wandb", "console", or functions
             ``f(values, step)`` that are called with each probe's numbers by name, in a thread of their own;
@@ -144,6 +153,7 @@ def watch(
     if config.disabled:
         return InertMonitor()
     require_module(model)
+    _check_functions(loss, classes)
 
     def draw() -> Pairs:
         return data if isinstance(data, Pairs) else draw_pairs(data, pairs, seed=seed)
@@ -155,13 +165,26 @@ def watch(
         drawn, held_out = draw_panel(data, pairs, samples, seed=seed)
     else:
         drawn = draw()
-    subject = Subject(model, drawn, config, forward, team, held_out)
+    subject = Subject(model, drawn, config, forward, team, held_out, loss, classes)
     journal, delivered = _destinations(exporters, log_dir, team)
     close_earlier(model, journal.path)
     output = Output(journal, delivered, _write_report)
     monitor = RunningMonitor(model, subject, config, output, optimizer, step, on_warning)
     keep_open(model, monitor)
     return monitor
+
+
+def _check_functions(loss: Any, classes: Any) -> None:
+    if not (loss is None or callable(loss)):
+        raise TypeError(
+            "loss must be a function (output, target) -> tensor, such as the training criterion, or None, "
+            f"got {type(loss).__name__}"
+        )
+    if not (classes is None or isinstance(classes, bool) or callable(classes)):
+        raise TypeError(
+            "classes must be True or False, a function from an output to its logits, or None, got "
+            f"{type(classes).__name__}"
+        )
 
 
 def _words(exporters: Any) -> Any:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from foldmon.folding.data.labels import HeldOut
-from foldmon.folding.data.trees import map_tensors
 from foldmon.folding.model.giving_up import go_on
+from foldmon.folding.model.judging import Judged, Judging, with_labels
 from foldmon.folding.model.memory import is_out_of_memory
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.blocks import BlockPanel
-from foldmon.folding.results.decision import class_logits
-from foldmon.folding.results.score import (
-    HeldOutScore,
-    Predictions,
-    class_numbers,
-    predictions_of,
-    score,
-)
+from foldmon.folding.results.criterion import Loss
+from foldmon.folding.results.score import HeldOutScore, Predictions
 from foldmon.folding.results.statistics import Ints, wilson_interval
 from foldmon.folding.undisturbed.flags import eager_eval
 
-_LARGEST = np.array([np.inf, 1.0])  # of a loss and an error rate
+_BATCH = 16
+"""Least inputs of a batch, where a loss is that of a batch."""
 
 
 class HeldOutPanel:
@@ -35,8 +30,10 @@ class HeldOutPanel:
     They take turns in blocks, see :class:`foldmon.folding.results.blocks.BlockPanel`.
 
     Args:
-        held_out: N inputs in random order, and their classes where known.
+        held_out: N inputs in random order, and their labels where known. Inputs all of whose labels are
+            -100, which is to be ignored, are left out.
         seed: of the order of the turns.
+        loss: ``loss(output, target)``, where labels do not tell it by themselves.
 
     Attributes:
         inputs: number of inputs that are followed: N, less what does not fill a last block.
@@ -57,12 +54,26 @@ class HeldOutPanel:
         (512, 16, True)
     """
 
-    def __init__(self, held_out: HeldOut, seed: int = 0) -> None:
-        self._panel = BlockPanel(len(held_out), seed)
+    def __init__(self, held_out: HeldOut, seed: int = 0, loss: Loss | None = None) -> None:
+        self._held_out, self._loss, self._seed = with_labels(held_out), loss, seed
+        self._panel = BlockPanel(len(self._held_out), seed)
         self.inputs = self._panel.inputs
-        self._held_out, self._labels = held_out, class_numbers(held_out.classes)
-        self._speaks = True
+        self._judging: Judging | None = None
+        self._speaks, self._signed = True, False
         self._owed = 0  # inputs asked for that make no whole block yet
+
+    def understand(self, prober: Prober) -> Judging:
+        """Find out, once, how outputs are judged by labels; called before the first measurement, or by it.
+
+        Raises:
+            TypeError, ValueError: the loss that was given cannot be called with outputs and labels.
+        """
+        if self._judging is None:
+            self._judging = Judging(prober, self._held_out, self._loss)
+            if self._judging.joint and self._panel.size < _BATCH:
+                self._panel = BlockPanel(len(self._held_out), self._seed, least=_BATCH)
+                self.inputs = self._panel.inputs
+        return self._judging
 
     def measure(self, prober: Prober, count: int, step: int) -> HeldOutScore | None:
         """Predict the inputs whose turn it is, and estimate loss and accuracy of all of them.
@@ -75,38 +86,94 @@ class HeldOutPanel:
             step: training step.
 
         Returns:
-            HeldOutScore; None where no block is due yet, and where the model's output gives no class: it is
-            not asked again then.
+            HeldOutScore; None where no block is due yet, and where the model's output gives neither a class
+            nor a loss: it is not asked again then.
         """
         self._owed = min(self._owed + count, self.inputs)
         if not self._speaks or self._owed < self._panel.size:
             return None
         rows = self._panel.next(self._owed - self._owed % self._panel.size)
         self._owed = max(0, self._owed - len(rows))
-        predictions = predict(prober, self._held_out, self._labels, rows)
+        predictions = self.predict(prober, rows)
         if predictions is None:
             self._speaks = False
             return None
-        return self._score(step, rows, predictions)
+        return self.score(step, rows, predictions)
 
-    def _score(self, step: int, rows: Ints, predictions: Predictions) -> HeldOutScore:
+    def predict(self, prober: Prober, rows: Ints) -> Predictions | None:
+        """What a prober's model makes of some inputs, each passed forward once, as in a validation.
+
+        Args:
+            prober: outside of a measurement. No hook is on the model, and nothing is interpolated.
+            rows: shape (R,), which inputs.
+
+        Returns:
+            Predictions, or None where the output gives neither a class nor a loss.
+        """
+        judging = self.understand(prober)
+        parts: list[Judged] = []
+        low = 0
+        with eager_eval(prober.model, prober.device):
+            while low < len(rows):
+                go_on()
+                at_once = self._at_once(prober, judging)
+                try:
+                    part = judging.judged(prober, self._held_out, rows[low : low + at_once])
+                except RuntimeError as error:
+                    if not is_out_of_memory(error) or at_once == 1 or judging.joint:
+                        raise
+                    prober.rows_at_once = max(1, min(at_once, len(rows)) // 2)
+                    continue
+                if part.predicted is None and part.losses is None:
+                    return None
+                parts.append(part)
+                low += at_once
+        return _joined(parts)
+
+    def _at_once(self, prober: Prober, judging: Judging) -> int:
+        if judging.joint:
+            return self._panel.size
+        return prober.rows_at_once if judging.at_once is None else min(prober.rows_at_once, judging.at_once)
+
+    def score(self, step: int, rows: Ints, predictions: Predictions) -> HeldOutScore:
+        """Loss and accuracy of all inputs, from what is known of them with these predictions.
+
+        Args:
+            step: training step.
+            rows: shape (R,), places of the inputs that were predicted, as the panel gave them.
+            predictions: of these.
+        """
         measured = None if len(rows) == self.inputs else rows
-        if np.isnan(predictions.correct).any():
-            return HeldOutScore(None, None, None, None, self.inputs, measured, predictions)
         # Errors, not right predictions: it is the rarer of the two whose mean is skewed.
-        values = np.stack([predictions.losses, 1.0 - predictions.correct], axis=1)
-        found = self._panel.update(step, rows, values, largest=_LARGEST)
-        (loss, error), (low, least), (high, most) = (
-            ends.tolist() for ends in (found.mean, found.lower, found.upper)
-        )
+        losses, correct = predictions.losses, predictions.correct
+        columns = [
+            values for values in (losses, None if correct is None else 1.0 - correct) if values is not None
+        ]
+        if not columns:
+            return HeldOutScore(None, None, None, None, self.inputs, measured, predictions)
+        joint = self._judging is not None and self._judging.joint
+        # Losses are taken to be positive until one is not.
+        self._signed = self._signed or (losses is not None and bool((losses < 0).any()))
+        least, largest = (np.full(len(columns), end) for end in (0.0, np.inf))
+        least[0] = -np.inf if self._signed else 0.0
+        if correct is not None:
+            largest[-1] = 1.0
+        found = self._panel.update(step, rows, np.stack(columns, axis=1), largest, least, joint)
+        means, lower, upper = found.mean.tolist(), found.lower.tolist(), found.upper.tolist()
+        loss = None if losses is None else means[0]
+        interval = None if losses is None else (lower[0], upper[0])
+        if correct is None:
+            return HeldOutScore(loss, interval, None, None, self.inputs, measured, predictions)
+        error, fewest, most = means[-1], lower[-1], upper[-1]
         # Where no error is met none seems possible; so many inputs tell no more than this.
         surely, barely = wilson_interval(error, self.inputs)
-        accuracy = 1.0 - max(most, float(barely)), 1.0 - min(least, float(surely))
-        return HeldOutScore(loss, (low, high), 1.0 - error, accuracy, self.inputs, measured, predictions)
+        accuracy = 1.0 - max(most, float(barely)), 1.0 - min(fewest, float(surely))
+        return HeldOutScore(loss, interval, 1.0 - error, accuracy, self.inputs, measured, predictions)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next estimate depends on beside the inputs, as plain JSON values."""
-        return {"inputs": self._held_out.fingerprint, "panel": self._panel.state_dict()}
+        state = self._panel.state_dict()
+        return {"inputs": self._held_out.fingerprint, "panel": state, "signed": self._signed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken.
@@ -117,50 +184,15 @@ class HeldOutPanel:
         if state["inputs"] != self._held_out.fingerprint:
             raise ValueError("the state is of other held-out inputs")
         self._panel.load_state_dict(state["panel"])
+        self._signed = bool(state.get("signed", False))
 
 
-def predict(prober: Prober, held_out: HeldOut, labels: Ints | None, rows: Ints) -> Predictions | None:
-    """What a prober's model makes of some inputs, each passed forward once, as in a validation.
+def _joined(parts: Sequence[Judged]) -> Predictions:
+    """The predictions of all passes, as numpy holds them."""
 
-    Args:
-        prober: outside of a measurement. No hook is on the model, and nothing is interpolated.
-        held_out: N inputs.
-        labels: shape (N,), their classes, or None. Where one of them is no place among the model's outputs
-            they stand for something else, and none is used.
-        rows: shape (R,), which inputs.
+    def column(name: str) -> npt.NDArray[Any] | None:
+        tensors = [getattr(part, name) for part in parts]
+        known = [tensor for tensor in tensors if tensor is not None]
+        return torch.cat(known).cpu().numpy() if len(known) == len(tensors) else None
 
-    Returns:
-        Predictions, or None where the output gives no class.
-    """
-    highest = -1 if labels is None else int(labels.max())
-    parts: list[Tensor] = []
-    low = 0
-    with eager_eval(prober.model, prober.device):
-        while low < len(rows):
-            go_on()
-            at_once = prober.rows_at_once
-            try:
-                logits = _logits(prober, held_out, rows[low : low + at_once])
-            except RuntimeError as error:
-                if not is_out_of_memory(error) or at_once == 1:
-                    raise
-                prober.rows_at_once = max(1, min(at_once, len(rows)) // 2)
-                continue
-            if logits is None:
-                return None
-            used = labels if highest < logits.shape[1] else None
-            parts.append(score(logits, _taken(used, rows[low : low + at_once], logits.device)))
-            low += at_once
-    return predictions_of(torch.cat(parts).cpu().numpy())
-
-
-def _logits(prober: Prober, held_out: HeldOut, rows: Ints) -> Tensor | None:
-    # The paths' starts show on which device, and in which type, the model takes each input.
-    inputs = map_tensors(
-        lambda own, like: own.to(like.device, like.dtype), held_out[rows].inputs, prober.paths.first
-    )
-    return class_logits(prober.forward(prober.model, inputs), len(rows))
-
-
-def _taken(labels: Ints | None, rows: Ints, device: torch.device) -> Tensor | None:
-    return None if labels is None else torch.from_numpy(labels[rows]).to(device)
+    return Predictions.of(*map(column, ("predicted", "losses", "correct", "certainty")))

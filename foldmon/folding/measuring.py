@@ -12,6 +12,7 @@ from torch import nn
 from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.model.unwrap import require_module, unwrap
+from foldmon.folding.results.heads import Classes
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.statistics import Ints
 from foldmon.folding.sampled import measure_sampled
@@ -35,6 +36,7 @@ def measure(
     max_evaluations: int | None = None,
     tolerance: float | None = None,
     dtype: torch.dtype | None = None,
+    classes: Classes = None,
 ) -> FoldingReport:
     """Measure the folding of every activation layer along straight lines between paired inputs.
 
@@ -65,6 +67,8 @@ def measure(
             times points, what sampling costs).
         tolerance: for "auto", the width of phi's 95% interval that is narrow enough; None for 0.01.
         dtype: measure a private copy of the model in this type, such as ``torch.float64``.
+        classes: whether outputs are predictions of classes, or a function that gives the logits of an output,
+            shape (R, C). None finds it out: from the pairs' labels, else where it is plausible.
 
     Returns:
         FoldingReport.
@@ -92,7 +96,14 @@ def measure(
         if dtype is not None:
             model = _copy_in(model, dtype)
         prober = Prober(
-            model, ends, layers=layers, at=at, forward=forward, chunk=chunk, every_site=method != "sampled"
+            model,
+            ends,
+            layers=layers,
+            at=at,
+            forward=forward,
+            chunk=chunk,
+            every_site=method != "sampled",
+            classes=classes,
         )
         return measure_with(prober, method, points, max_evaluations, tolerance)
 

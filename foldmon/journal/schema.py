@@ -72,9 +72,9 @@ class DecisionEntry(_Decision, total=False):
 
 
 class _HeldOut(TypedDict):
-    loss: float | None  # mean cross-entropy in nats, None without classes that the outputs stand for
+    loss: float | None  # mean: cross-entropy in nats, or the loss that was given; None where none is known
     loss_interval: list[float] | None  # (2,) its 95% interval
-    accuracy: float | None  # share of right predictions
+    accuracy: float | None  # share of right predictions, None where outputs are no classes
     accuracy_interval: list[float] | None  # (2,)
 
 
@@ -83,9 +83,9 @@ class HeldOutEntry(_HeldOut, total=False):
 
     inputs: int  # N, of which loss and accuracy are
     measured: list[int] | None  # (R,) places of the inputs predicted now, block by block; None where all were
-    losses: list[float] | None  # (R,) of these
-    correct: list[int] | None  # (R,) 1 or 0
-    predicted: list[int]  # (R,) class
+    losses: list[float] | None  # (R,) of these; tokens and pixels by their number, so that their mean is loss
+    correct: list[float] | None  # (R,) share of an input's labels that is predicted right: 1 or 0 of one
+    predicted: list[int] | None  # (R,) class, or number of the set of labels; None without classes
 
 
 class _Measurement(TypedDict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
@@ -11,6 +12,7 @@ from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.held_out import HeldOutPanel
 from foldmon.folding.measuring import measure_with
 from foldmon.folding.model.prober import Forward, Prober
+from foldmon.folding.results.heads import Classes
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.score import HeldOutScore
 from foldmon.folding.results.statistics import Ints
@@ -25,24 +27,33 @@ class Plan:
         config: options.
         forward: calls the model in a way of its own, None for ``model(inputs)``.
         held_out: inputs whose predictions are followed beside the pairs, None for none.
+        classes: whether outputs are classes, or a function from them to logits; None finds it out.
+        labels: of the data, which tell it.
     """
 
     pairs: Pairs
     config: Config
     forward: Forward | None
     held_out: HeldOutPanel | None = None
+    classes: Classes = None
+    labels: Any = None
 
     def prober(self, module: nn.Module) -> Prober:
         """Look a module over: errors of the model or the options show here."""
         config = self.config
-        return Prober(
+        prober = Prober(
             module,
             self.pairs,
             layers=config.layers,
             at=config.at,
             forward=self.forward,
             every_site=config.method == "exact",
+            classes=self.classes,
+            labels=self.labels,
         )
+        if self.held_out is not None:
+            self.held_out.understand(prober)
+        return prober
 
     @property
     def shares(self) -> int:

@@ -17,6 +17,8 @@ from foldmon.folding.held_out import HeldOutPanel
 from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.model.unwrap import unwrap
 from foldmon.folding.results.coverage import Coverage
+from foldmon.folding.results.criterion import Loss
+from foldmon.folding.results.heads import Classes
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.statistics import Ints
 from foldmon.folding.undisturbed.buffers import kept_buffers
@@ -48,6 +50,8 @@ class Subject:
         team: the processes that train the model together, each of which measures its share of the pairs
             in its training thread; None where this one is alone.
         held_out: inputs whose predictions are followed, None for none.
+        loss: ``loss(output, target)`` of these, where their labels do not tell it.
+        classes: whether outputs are classes, or a function from them to logits; None finds it out.
 
     Attributes:
         a_pair: seconds that a pair seems to take, as seen when the model was looked over.
@@ -68,6 +72,8 @@ class Subject:
         forward: Forward | None,
         team: Team | None = None,
         held_out: HeldOut | None = None,
+        loss: Loss | None = None,
+        classes: Classes = None,
     ) -> None:
         if any(is_lazy(tensor) for tensor in model.parameters()):
             raise ValueError(
@@ -80,8 +86,9 @@ class Subject:
             )
         inner = unwrap(model)
         self._model, self._watched = weakref.ref(inner), Watched(inner)
-        self.held_out = None if held_out is None else HeldOutPanel(held_out, config.seed)
-        self._plan = Plan(pairs, config, forward, self.held_out)
+        self.held_out = None if held_out is None else HeldOutPanel(held_out, config.seed, loss)
+        labels = None if held_out is None else held_out.labels
+        self._plan = Plan(pairs, config, forward, self.held_out, classes, labels)
         self.pairs, self.team = pairs, team
         self.reason: str | None = None
         self.fixed = 0.0

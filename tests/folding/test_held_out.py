@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from foldmon.folding.data.drawing import draw_panel
 from foldmon.folding.data.labels import HeldOut
-from foldmon.folding.held_out import HeldOutPanel, predict
+from foldmon.folding.held_out import HeldOutPanel
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.blocks import BlockPanel
 from foldmon.folding.results.decision import certainty
-from foldmon.folding.results.score import class_numbers
 from foldmon.folding.sampled import measure_sampled
 from foldmon.monitor.summary import report_table
 
@@ -45,7 +44,7 @@ def validated(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[list[fl
 
 def made(model: nn.Module, data, **options) -> tuple[Prober, HeldOut]:
     pairs, held_out = draw_panel(data, 8, **options)
-    return Prober(model, pairs), held_out
+    return Prober(model, pairs, labels=held_out.labels), held_out
 
 
 def test_loss_and_accuracy_are_those_of_a_validation(mlp, data):
@@ -84,23 +83,24 @@ def test_a_share_at_a_time_follows_a_model_in_training(mlp, data):
 def test_predictions_hold_their_certainty(mlp, data):
     prober, held_out = made(mlp, data)
     rows = np.array([5, 2, 9])
-    found = predict(prober, held_out, None, rows)
+    found = HeldOutPanel(HeldOut(held_out.inputs)).predict(prober, rows)
     with torch.no_grad():
         logits = mlp.eval()(held_out.inputs[rows])
     np.testing.assert_allclose(found.certainty, certainty(logits).numpy(), rtol=1e-5)
     assert found.predicted.tolist() == logits.argmax(1).tolist()
-    assert np.isnan(found.losses).all()
-    assert np.isnan(found.correct).all()
+    assert found.losses is None
+    assert found.correct is None
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 1000])
 def test_rows_are_passed_in_chunks(mlp, data, at_once):
     prober, held_out = made(mlp, data)
-    whole = predict(prober, held_out, held_out.classes, np.arange(50))
+    panel = HeldOutPanel(held_out)
+    whole = panel.predict(prober, np.arange(50))
     sizes = []
     prober.forward = lambda model, inputs: sizes.append(len(inputs)) or model(inputs)
     prober.rows_at_once = at_once
-    chunked = predict(prober, held_out, held_out.classes, np.arange(50))
+    chunked = panel.predict(prober, np.arange(50))
     assert chunked.losses == pytest.approx(whole.losses, rel=1e-4)
     assert max(sizes) == min(at_once, 50)
     assert sum(sizes) == 50
@@ -115,7 +115,7 @@ def test_what_does_not_fit_into_memory_is_halved(mlp, data):
         return model(inputs)
 
     prober.forward, prober.rows_at_once = small, 10_000
-    assert len(predict(prober, held_out, None, np.arange(50)).predicted) == 50
+    assert len(HeldOutPanel(held_out).predict(prober, np.arange(50)).predicted) == 50
     assert prober.rows_at_once <= 10
 
 
@@ -127,7 +127,7 @@ def test_the_model_is_in_eval_mode_and_left_as_it_was(data):
     model.train()
     model[1].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    one, two = (predict(prober, held_out, held_out.classes, np.arange(40)) for _ in "12")
+    one, two = (HeldOutPanel(held_out).predict(prober, np.arange(40)) for _ in "12")
     assert one == two
     assert [module.training for module in model] == [True, False, True, True, True]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -153,7 +153,7 @@ def test_tokens_and_masks_are_those_of_the_input(data):
     model = Tokens()
     prober, held_out = made(model, ({"ids": ids, "attention_mask": mask}, data[1]))
     measure_sampled(prober, 3)  # embeds, and leaves no hook behind that would join inputs
-    found = predict(prober, held_out, held_out.classes, np.arange(64))
+    found = HeldOutPanel(held_out).predict(prober, np.arange(64))
     with torch.no_grad():
         logits = model(**held_out[np.arange(64)].inputs)
     truth = torch.from_numpy(held_out.classes[:64])
@@ -181,11 +181,9 @@ def test_a_single_logit_is_that_of_class_1(data, labels):
     [
         None,
         np.array(list("abc"))[np.arange(600) % 3],
-        torch.arange(600) % 4,  # more classes than outputs
-        torch.arange(600) % 2 * 2 - 1,  # -1 and 1
     ],
 )
-def test_without_classes_of_the_outputs_there_are_predictions_only(mlp, data, labels):
+def test_without_places_among_the_outputs_there_are_predictions_only(mlp, data, labels):
     prober, held_out = made(mlp, (data[0], labels))
     panel = HeldOutPanel(held_out)
     for step in range(2):
@@ -193,14 +191,15 @@ def test_without_classes_of_the_outputs_there_are_predictions_only(mlp, data, la
         assert (found.loss, found.accuracy, found.loss_interval, found.accuracy_interval) == (None,) * 4
         assert len(found.predictions.predicted) == 16
         json.dumps(found.to_dict(), allow_nan=False)
-        assert "without classes" in str(found)
+        assert "without labels" in str(found)
 
 
 def test_an_output_without_classes_is_asked_once(data):
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 12), nn.Unflatten(1, (3, 4)))
     prober, held_out = made(model, data)
     panel, calls = HeldOutPanel(held_out), []
-    prober.forward = lambda model, inputs: calls.append(1) or model(inputs)
+    panel.understand(prober)
+    prober.forward = prober.whole = lambda model, inputs: calls.append(1) or model(inputs)
     assert [panel.measure(prober, 16, step) for step in range(3)] == [None] * 3
     assert len(calls) == 1
 
@@ -285,18 +284,3 @@ def test_a_report_holds_it(mlp, data):
     report = replace(report, held_out=HeldOutPanel(held_out).measure(prober, 16, step=0))
     assert report.to_dict()["held_out"]["loss"] == report.held_out.loss
     assert "held-out: loss" in report_table(report)
-
-
-@pytest.mark.parametrize(
-    ("labels", "numbers"),
-    [
-        (np.array([0, 2], dtype=np.uint8), [0, 2]),
-        (np.array([0.0, 1.0]), [0, 1]),
-        (np.array([0.5, 1.0]), None),
-        (np.array(["0", "1"]), None),
-        (None, None),
-    ],
-)
-def test_labels_as_numbers(labels, numbers):
-    found = class_numbers(labels)
-    assert (found if found is None else found.tolist()) == numbers

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from foldmon.folding.data.trees import call, take_rows
 from foldmon.folding.model.taps import Taps
-from foldmon.folding.results.decision import class_logits
+from foldmon.folding.results.outputs import prediction_of
 
 # What models of the transformers library name the number of positions, now and before.
 _NAMES = ("logits_to_keep", "num_logits_to_keep")
@@ -62,7 +62,8 @@ def _look(model: nn.Module, forward: Callable[[nn.Module, Any], Any], row: Any) 
     with Taps(model, lambda site, reading: sites.append((site, reading.values.shape)), lean=True) as taps:
         taps.restart()
         output = forward(model, row)
-    return sites, class_logits(output, 1)
+    logits = prediction_of(output, 1)[0]
+    return sites, logits[:, -1] if logits is not None and logits.ndim == 3 else logits
 
 
 def _agree(whole: _Looked, last: _Looked) -> bool:

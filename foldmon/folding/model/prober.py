@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from foldmon.folding.data.pairs import Pairs
-from foldmon.folding.data.trees import call
+from foldmon.folding.data.trees import call, map_tensors
 from foldmon.folding.model.batch_axis import batch_first
 from foldmon.folding.model.decoders import FIRST_TOKEN, ask_for_first_token
 from foldmon.folding.model.last_logits import ask_for_last_logits
@@ -37,7 +37,9 @@ from foldmon.folding.model.unwrap import (
     unwrap,
 )
 from foldmon.folding.results.coverage import Coverage
-from foldmon.folding.results.decision import CERTAINTY, certainty, class_logits
+from foldmon.folding.results.decision import CERTAINTY
+from foldmon.folding.results.heads import Classes, Head
+from foldmon.folding.results.targets import Targets
 from foldmon.folding.symbols.activations import Reading
 from foldmon.folding.undisturbed.flags import eager_eval
 from foldmon.torch_internals import is_lazy
@@ -70,9 +72,15 @@ class Prober:
         at: module whose output is interpolated instead of the inputs.
         forward: calls the model, ``forward(model, inputs)``, where ``model(inputs)`` (a dict by keyword,
             a tuple by position) would not do.
+        classes: whether outputs are classes, or a function from an output to logits; None finds it out.
+        labels: of the data that the pairs are from, shape (N, ...); None takes the classes of the pairs.
 
     Attributes:
         pairs: as given.
+        head: how outputs are read as classes, None where they are none.
+        forward: calls the model for what is read of it, ``forward(model, inputs)``.
+        whole: calls the model for all that it puts out.
+        asked_plainly: whether the model is called with its inputs alone, in no way of the user's own.
         sites: names of the sites that are read, in order of execution.
         units: number of units of each.
         asked: places among ``sites`` of those that ``layers`` asks for, ascending.
@@ -105,10 +113,13 @@ class Prober:
         forward: Forward | None = None,
         chunk: int | None = None,
         every_site: bool = False,
+        classes: Classes = None,
+        labels: Any = None,
     ) -> None:
         require_module(model)
         self.model, self.pairs = unwrap(model), pairs
-        self.forward = forward or call
+        self.forward = self.whole = forward or call
+        self.asked_plainly = forward is None
         self.device = device_of(self.model)
         if self.device.type == "meta":
             raise ValueError(
@@ -128,7 +139,9 @@ class Prober:
         if self.device.type == "cpu":
             keep_freed_memory()
         self._active = False
-        self._found = self._scout(may_ask=forward is None)
+        self._targets = Targets.named(pairs.class_names) if labels is None else Targets.of(labels)
+        self._found = self._scout(may_ask=forward is None, classes=classes)
+        self.head = self._found.head
         self.notes |= dict.fromkeys(self._found.notes)
         self._scouted_notes = dict(self.notes)
         self.axes, self.sorted = self._found.axes, self._found.sorted
@@ -139,19 +152,20 @@ class Prober:
         self.rows_at_once = chunk or max(1, target // self._found.bytes_a_row)
         self._begin()
 
-    def _scout(self, may_ask: bool) -> Found:
+    def _scout(self, may_ask: bool, classes: Classes) -> Found:
         like = torch.empty(0, dtype=self.dtype, device=self.device)
         if may_ask:
             with eager_eval(self.model, self.device):
                 self.forward = ask_for_last_logits(self.model, self.paths.first) or call
         try:
-            return Scout(self.model, self.paths, self._call, like).find()
+            return Scout(self.model, self.paths, self._call, like, classes, self._targets).find()
         except CannotCallError:
             asked = ask_for_first_token(self.model, self.paths.first) if may_ask else None
             if asked is None:
                 raise
-            self.forward, self.notes[FIRST_TOKEN] = asked, None
-            return Scout(self.model, self.paths, self._call, like).find()
+            self.forward = self.whole = asked
+            self.notes[FIRST_TOKEN] = None
+            return Scout(self.model, self.paths, self._call, like, classes, self._targets).find()
 
     def _begin(self) -> None:
         """A new measurement: nothing of the last one counts."""
@@ -214,6 +228,10 @@ class Prober:
         if site in self.axes and len(sizes) > self.axes[site]:
             sizes[self.axes[site]] /= self._count
         return sizes if site in self.axes else []
+
+    def placed(self, inputs: Any) -> Any:
+        """Inputs on the device, and in the type, in which the model takes each."""
+        return map_tensors(lambda own, like: own.to(like.device, like.dtype), inputs, self.paths.first)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -297,22 +315,22 @@ class Prober:
             self._look = self._taps.watch = None
             self._taps.pause()
         self.evaluations += self._count
-        logits = class_logits(output, self._count)
+        logits = None if self.head is None else self.head.logits(output, self._count)
         if self._first_shapes is not None:
             self._check(logits is not None)
-        if logits is None:
+        if self.head is None or logits is None:
             return None
-        self._note_certainty(paths, t, logits)
-        return logits.argmax(1)
+        self._note_certainty(paths, t, self.head, logits)
+        return self.head.predicted(logits)
 
-    def _note_certainty(self, paths: Tensor, t: Tensor, logits: Tensor) -> None:
+    def _note_certainty(self, paths: Tensor, t: Tensor, head: Head, logits: Tensor) -> None:
         for side, end in enumerate((0, 1)):
             if t.ndim == 1:
                 rows = t == end
-                self.certainty[paths[rows], side] = certainty(logits[rows])
+                self.certainty[paths[rows], side] = head.certainty(logits[rows])
             elif t[-side] == end:
                 at = slice(-paths.numel(), None) if side else slice(paths.numel())
-                self.certainty[paths[0], side] = certainty(logits[at])
+                self.certainty[paths[0], side] = head.certainty(logits[at])
 
     def _call(self, inputs: Any) -> Any:
         return self.forward(self.model, inputs)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from foldmon.folding.data.trees import describe
 from foldmon.folding.model.batch_axis import batch_axis
 from foldmon.folding.model.footprint import Footprint
+from foldmon.folding.model.origin import Origins
 from foldmon.folding.model.paths import StraightPaths
 from foldmon.folding.model.row_order import (
     Sample,
@@ -26,7 +27,9 @@ from foldmon.folding.model.row_order import (
 )
 from foldmon.folding.model.taps import Taps
 from foldmon.folding.model.unknown import hidden_activations
-from foldmon.folding.results.decision import predicted_class
+from foldmon.folding.results.heads import Classes, Head, head_of
+from foldmon.folding.results.outputs import prediction_of
+from foldmon.folding.results.targets import Targets
 from foldmon.folding.symbols.activations import Reading
 from foldmon.folding.undisturbed.flags import eager_eval
 
@@ -42,10 +45,17 @@ _OUT_OF_ORDER = (
     "its rows are not the inputs in the order of the batch (sorted, routed to experts, or folded in behind "
     "another dimension)"
 )
+_OF_THE_BATCH = (
+    "it has as many values an input as the batch has inputs (a similarity of all inputs with all): they are "
+    "of the batch, not of an input"
+)
 _BY_BATCH = (
     "takes other values in another batch: it depends on the other inputs of the batch or on chance, and so "
     "do the numbers from there on"
 )
+
+NO_CLASS = "the output gives no class a row: no decision folding"
+"""How a note begins that tells so."""
 
 
 class CannotCallError(RuntimeError):
@@ -66,6 +76,7 @@ class Found:
         seconds_a_row: wall time of a row in a pass of a few.
         notes: what else to know.
         executed: every module that ran, by path.
+        head: how outputs are read as classes, None where they are none.
     """
 
     axes: dict[str, int] = field(default_factory=dict)
@@ -77,6 +88,7 @@ class Found:
     kinks: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     executed: Mapping[str, nn.Module] = field(default_factory=dict)
+    head: Head | None = None
 
 
 class _Seen(NamedTuple):
@@ -96,12 +108,21 @@ class Scout:
         paths: its inputs.
         call: calls the model with inputs.
         like: has the dtype and the device of the model's activations.
+        classes: what the user says of the outputs.
+        targets: labels, which tell whether outputs are classes.
     """
 
     def __init__(
-        self, model: nn.Module, paths: StraightPaths, call: Callable[[Any], Any], like: Tensor
+        self,
+        model: nn.Module,
+        paths: StraightPaths,
+        call: Callable[[Any], Any],
+        like: Tensor,
+        classes: Classes = None,
+        targets: Targets | None = None,
     ) -> None:
         self.model, self.paths, self.call, self.like = model, paths, call, like
+        self.classes, self.targets = classes, targets
         self._taps = Taps(model, self._note)
         self._seen: dict[str, _Seen] = {}
 
@@ -138,9 +159,26 @@ class Scout:
         for place, (name, shape) in sightings.kinks.items():
             if place not in kinks or _axis(shape, kinks[place][1]) is not None:
                 found.kinks[place] = name
-        if predicted_class(output, len(_POINTS)) is None:
-            found.notes.append("the output gives no class a row: no decision folding")
+        self._read(found, output)
         return found
+
+    def _read(self, found: Found, output: Any) -> None:
+        """Find out whether outputs are classes."""
+        first, tokens = next(self.paths.tensors()), self.paths.has_tokens
+        prediction = prediction_of(output, len(_POINTS))[0]
+        head = head_of(
+            output,
+            len(_POINTS),
+            classes=self.classes,
+            targets=self.targets,
+            size=0 if tokens else first[0].numel(),
+            tokens=tokens,
+            made=None if prediction is None else self._origins.of(prediction),
+        )
+        if isinstance(head, str):
+            found.notes.append(f"{NO_CLASS} ({head}; classes= tells otherwise)")
+        else:
+            found.head = head
 
     def _note(self, site: str, reading: Reading) -> None:
         values, order = reading.values, self._taps.order
@@ -157,7 +195,8 @@ class Scout:
         with footprint:
             inputs = self.paths.rows(which % len(self.paths), which / (len(_POINTS) - 1))
         self._taps.restart()
-        with footprint:
+        self._origins = Origins()
+        with footprint, self._origins:
             output = self._first_call(inputs)
         self._taps.pause()
         return self._seen, output, footprint.peak
@@ -183,6 +222,9 @@ class Scout:
             alike = fewer is not None and fewer.shape == own.shape
             text = f"no dimension of its input {tuple(own.shape)} follows the batch size"
             found.not_covered[site] = text + (": it is the same for a smaller batch" if alike else "")
+            return
+        if math.prod(own.shape) * len(_FEWER) != math.prod(fewer.shape) * len(_POINTS):
+            found.not_covered[site] = _OF_THE_BATCH
             return
         verdict = _verdict(own, own.sample, fewer.sample, axis)
         if verdict is not None and _sorts_back(own, fewer, axis):

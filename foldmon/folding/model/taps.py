@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from foldmon.folding.model.callers import CallPaths
 from foldmon.folding.model.giving_up import go_on
 from foldmon.folding.model.row_order import put_back
 from foldmon.folding.symbols.activations import Activation, Reading
@@ -65,8 +66,9 @@ class Taps:
     Args:
         model: the module to watch; its hooks are gone when the block ends, however it ends.
         visit: called with ``(site, reading)`` at each activation call, in order of execution. A site's
-            name is the module's path, or ``path/function`` for functional calls; from its second call
-            in one forward pass ``:1``, ``:2`` ... is appended. Exceptions of ``visit`` propagate.
+            name is the module's path (of one that several blocks share, that in the block that calls it),
+            or ``path/function`` for functional calls; from its second call in one forward pass ``:1``,
+            ``:2`` ... is appended. Exceptions of ``visit`` propagate.
         lean: no hooks on torch's own linear layers, in which nothing can be seen; ``sightings.executed``
             then lacks them.
 
@@ -88,7 +90,7 @@ class Taps:
         self.sightings = Sightings()
         self._handles: list[RemovableHandle] = []
         self._calls: Counter[str] = Counter()
-        self._stack: list[str] = []
+        self._paths = CallPaths(model)
         self._inside = 0  # depth of registered activation modules being executed
         self._mode = _FunctionTap(self)
         self._listening = False
@@ -114,7 +116,7 @@ class Taps:
     def restart(self) -> None:
         """Forget the calls of the last forward pass, also of one that raised half-way."""
         self._calls.clear()
-        self._stack.clear()
+        self._paths.restart()
         self._inside = 0
         self.order = None
         if not self._listening:
@@ -139,14 +141,14 @@ class Taps:
         reader = reader_of(module)
         if self.lean and reader is None and _has_nothing_to_see(module):
             return
-        enter, leave = _Enter(self, name, reader), _Leave(self, reader is not None)
+        enter, leave = _Enter(self, reader), _Leave(self, reader is not None)
         self._handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
         self._handles.append(module.register_forward_hook(leave, always_call=True))
 
     @property
     def place(self) -> str:
         """Path of the module that is being executed, '' for the root."""
-        return self._stack[-1] if self._stack else ""
+        return self._paths.place
 
     def saw(self, name: str, reading: Reading) -> None:
         """Number this call of the site and hand it on."""
@@ -227,21 +229,21 @@ def _largest_float(values: Iterable[Any]) -> Tensor | None:
 class _Enter:
     """Pre-hook: reads the module's first input where the module is an activation layer."""
 
-    def __init__(self, taps: Taps, name: str, reader: Any) -> None:
-        self.taps, self.name, self.reader = taps, name, reader
+    def __init__(self, taps: Taps, reader: Any) -> None:
+        self.taps, self.reader = taps, reader
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         taps = self.taps
-        taps._stack.append(self.name)
-        taps.sightings.executed[self.name] = module
+        path = taps._paths.enter(module)
+        taps.sightings.executed[path] = module
         if self.reader is None:
             if len(args) == 1 and isinstance(args[0], Tensor):
-                taps.sightings.shapes[self.name] = args[0].shape
+                taps.sightings.shapes[path] = args[0].shape
             return
         taps._inside += 1
         if taps._inside > 1:
             return
-        name = self.name or type(module).__name__
+        name = path or type(module).__name__
         z = args[0] if args else next((v for v in kwargs.values() if isinstance(v, Tensor)), None)
         if isinstance(z, Tensor):
             # What the visitor computes is none of the model's calls.
@@ -258,8 +260,7 @@ class _Leave:
         self.taps, self.active = taps, active
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if self.taps._stack:
-            self.taps._stack.pop()
+        self.taps._paths.leave()
         if self.active and self.taps._inside:
             self.taps._inside -= 1
 

@@ -28,6 +28,7 @@ class BlockPanel:
     Args:
         inputs: number of inputs N, in random order.
         seed: of the order of the turns.
+        least: inputs of a block, where there are so many.
 
     Attributes:
         size: number of inputs of a block.
@@ -47,8 +48,8 @@ class BlockPanel:
         (True, True)
     """
 
-    def __init__(self, inputs: int, seed: int = 0) -> None:
-        self.size = max(1, inputs // BLOCKS)
+    def __init__(self, inputs: int, seed: int = 0, least: int = 1) -> None:
+        self.size = max(min(least, inputs), inputs // BLOCKS)
         rates = tuple(rate * self.size for rate in RATES)
         self._panel = Panel(inputs // self.size, seed=seed, rates=rates)
         self.inputs = self.size * self._panel.pairs
@@ -61,18 +62,29 @@ class BlockPanel:
         rows: Ints = (np.sort(blocks)[:, None] * self.size + np.arange(self.size)).reshape(-1)
         return rows
 
-    def update(self, step: int, rows: Ints, values: Floats, largest: float | Floats = np.inf) -> Estimate:
+    def update(
+        self,
+        step: int,
+        rows: Ints,
+        values: Floats,
+        largest: float | Floats = np.inf,
+        least: float | Floats = 0.0,
+        joint: bool = False,
+    ) -> Estimate:
         """Take in what was measured at a step, and estimate the means over all inputs.
 
         Args:
             step: training step.
             rows: shape (R,), inputs as :meth:`next` gave them.
-            values: shape (R, K), K quantities of each, none negative. A NaN makes its quantity's means NaN.
+            values: shape (R, K), K quantities of each. A NaN makes its quantity's means NaN.
             largest: the largest value that a quantity can take, one for all or shape (K,).
+            least: the least value, likewise: 0, or minus infinity.
+            joint: whether all inputs of a block share its value, so that they tell nothing of the variance.
         """
         blocks = rows[:: self.size] // self.size
         means = values.reshape(len(blocks), self.size, -1).mean(1)
-        return self._panel.update(step, blocks, means, largest, self._between(values, len(blocks)))
+        variance = None if joint else self._between(values, len(blocks))
+        return self._panel.update(step, blocks, means, largest, variance, least)
 
     def _between(self, values: Floats, blocks: int) -> Floats | None:
         """Variance between means of blocks, shape (K,), by the last few; None for blocks of one input."""

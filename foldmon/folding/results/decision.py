@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +29,8 @@ class DecisionFolding(ByContent):
         entropy: shape (P, 2), entropy of the predicted probabilities in nats, NaN where the ends were not
             evaluated.
         leading: shape (P, 2, K), the K most probable classes, most probable first; K is 4, or the number
-            of classes where that is less; -1 where the ends were not evaluated.
+            of classes where that is less; -1 where the ends were not evaluated. Where several labels may be
+            right at once the predicted class is the set of them, and these are single labels.
         probabilities: shape (P, 2, K), their probabilities, likewise NaN.
         of: number of classes, 0 where no end was evaluated.
         means: composite estimates of the whole panel's mean changes and mean share elsewhere, where these
@@ -132,29 +131,6 @@ def ordered_classes(classes: list[tuple[Ints, Floats, Ints]], paths: int) -> tup
     return out, weights
 
 
-def predicted_class(output: Any, rows: int) -> Tensor | None:
-    """Class of each row from a model's output, or None where the output gives no class.
-
-    A tensor, the entry "logits" of a mapping or of an object, or the first tensor of a tuple is read as
-    logits: (R, C) by argmax, (R, 1) and (R,) by sign, (R, T, C) named "logits" at the last position T.
-    """
-    logits = class_logits(output, rows)
-    return None if logits is None else logits.argmax(1)
-
-
-def class_logits(output: Any, rows: int) -> Tensor | None:
-    """Logits of shape (R, C), read as in :func:`predicted_class`; a single logit gets 0 as its rival."""
-    logits, named = _logits(output)
-    if logits is None or not logits.is_floating_point() or logits.shape[:1] != (rows,):
-        return None
-    if logits.ndim == 3 and named:
-        logits = logits[:, -1]
-    if logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1):
-        single = logits.reshape(-1, 1)
-        return torch.cat([torch.zeros_like(single), single], dim=1)
-    return logits if logits.ndim == 2 else None
-
-
 def certainty(logits: Tensor) -> Tensor:
     """How sure a prediction is, and between which classes.
 
@@ -181,11 +157,21 @@ def certainty(logits: Tensor) -> Tensor:
     return found
 
 
-def _logits(output: Any) -> tuple[Tensor | None, bool]:
-    """The tensor to read as logits and whether it is named so."""
-    named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
-    if isinstance(named, Tensor):
-        return named, True
-    if isinstance(output, tuple | list) and output:
-        output = output[0]
-    return (output, False) if isinstance(output, Tensor) else (None, False)
+def certainty_of_labels(logits: Tensor) -> Tensor:
+    """:func:`certainty` of predictions of C labels, each of which is right or not.
+
+    Args:
+        logits: shape (R, C), of single labels.
+
+    Returns:
+        Shape (R, CERTAINTY), float32: the sum of the labels' entropies; C; the LEADING most probable labels;
+        their probabilities.
+    """
+    shares = logits.detach().float().sigmoid()
+    found = torch.full((len(shares), CERTAINTY), torch.nan, device=shares.device)
+    found[:, 1] = shares.shape[1]
+    kept = min(LEADING, shares.shape[1])
+    found[:, 2 + LEADING : 2 + LEADING + kept], leading = shares.topk(kept, dim=1)
+    found[:, 2 : 2 + kept] = leading.to(found.dtype)
+    found[:, 0] = (torch.special.entr(shares) + torch.special.entr(1 - shares)).sum(1)
+    return found

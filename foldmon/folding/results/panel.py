@@ -14,6 +14,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from foldmon.folding.results.composite import RATES, Composite
 from foldmon.folding.results.statistics import Floats, Ints
@@ -92,6 +93,7 @@ class Panel:
         values: Floats,
         largest: float | Floats = np.inf,
         variance: Floats | None = None,
+        least: float | Floats = 0.0,
     ) -> Estimate:
         """Take in what was measured at a step, and estimate the means over the panel.
 
@@ -101,10 +103,11 @@ class Panel:
         Args:
             step: training step; time is counted in its logarithm.
             measured: shape (m,), different pairs, usually those of :meth:`next`.
-            values: shape (m, K), K quantities of each, none negative. NaN in a quantity leaves the others be.
-                Where K is not what it was, the history is dropped.
+            values: shape (m, K), K quantities of each. NaN in a quantity leaves the others be. Where K is not
+                what it was, the history is dropped.
             largest: the largest value that a quantity can take, one for all or shape (K,).
             variance: shape (K,), between pairs, where more is known of it than the pairs' values tell.
+            least: the least value, likewise: 0, or minus infinity.
 
         Raises:
             ValueError: ``values`` of another shape, or a pair that is unknown or comes twice.
@@ -122,10 +125,10 @@ class Panel:
             mean, (lower, upper) = values.mean(0), bootstrap_intervals(values)
         else:
             mean, variance = composite.estimate(measured, variance)
-            mean = np.clip(mean, 0.0, largest)
-            lower, upper = _interval(mean, variance, composite.freedom)
+            mean = np.clip(mean, least, largest)
+            lower, upper = _interval(mean, variance, composite.freedom, np.isfinite(least))
         said = np.where(np.isfinite(values).all(0), 0.0, np.nan)
-        return Estimate(mean + said, np.maximum(lower, 0.0) + said, np.minimum(upper, largest) + said)
+        return Estimate(mean + said, np.maximum(lower, least) + said, np.minimum(upper, largest) + said)
 
     def _check(self, measured: Ints, values: Floats) -> None:
         if measured.ndim != 1 or values.ndim != 2 or len(measured) != len(values) or len(measured) == 0:
@@ -181,8 +184,12 @@ def turns(pairs: int, classes: Ints | None, seed: int) -> Ints:
     return np.argsort(times, kind="stable")
 
 
-def _interval(mean: Floats, variance: Floats, freedom: Floats) -> tuple[Floats, Floats]:
+def _interval(
+    mean: Floats, variance: Floats, freedom: Floats, bounded: npt.NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
     """Normal below, and above what allows for an error that grows with the mean, as of skewed values.
+
+    Values that may be negative are not ``bounded``: their interval is normal above, too.
 
     Above, the variance is taken to be proportional to the true mean (score interval: Wilson 1927, "Probable
     inference"), but to the mean of at least one standard error. Few values tell little of the variance: the
@@ -192,7 +199,8 @@ def _interval(mean: Floats, variance: Floats, freedom: Floats) -> tuple[Floats, 
     error = np.sqrt(variance)
     base = np.maximum(np.maximum(mean, error), np.finfo(float).tiny)
     growth = quantile**2 * variance / base
-    return mean - quantile * error, mean + growth / 2 + np.sqrt(growth * mean + growth**2 / 4)
+    above = growth / 2 + np.sqrt(np.maximum(growth * mean, 0.0) + growth**2 / 4)
+    return mean - quantile * error, mean + np.where(bounded, above, quantile * error)
 
 
 def bootstrap_intervals(values: Floats) -> tuple[Floats, Floats]:

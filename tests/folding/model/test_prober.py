@@ -24,7 +24,7 @@ class Model(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second, self.head = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+        self.first, self.second, self.head = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 3)
         self.own = Custom()
         self.functions: list[Any] = [F.relu, F.gelu]
         self.half = self.clamps = self.labels = self.calls = False
@@ -66,7 +66,7 @@ def test_a_renewed_prober_measures_new_weights_as_a_new_one_does() -> None:
 
 def test_a_renewed_prober_embeds_tokens_with_the_new_weights() -> None:
     model = nn.Sequential(
-        nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2)
+        nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)
     ).eval()
     pairs = Pairs(*torch.randint(9, (2, 5, 3)))
     prober = Prober(model, pairs)

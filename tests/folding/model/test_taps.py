@@ -16,6 +16,7 @@ from torch.nn import functional as F
 import foldmon
 from foldmon import Pairs
 from foldmon.folding.model.prober import Prober
+from foldmon.folding.model.scout import NO_CLASS
 from foldmon.folding.sampled import measure_sampled
 from foldmon.folding.symbols.registry import _by_class
 
@@ -527,7 +528,7 @@ def test_calls_under_vmap_are_reported() -> None:
     coverage = coverage_of(Mapped())
     assert list(coverage.sites) == ["/tanh"]
     assert "vmap" in coverage.not_covered["/relu"]
-    assert coverage.notes == ()
+    assert all(note.startswith(NO_CLASS) for note in coverage.notes)
 
 
 def test_uninterpretable_calls_are_reported() -> None:
@@ -558,3 +559,48 @@ def test_code_of_the_users_own_in_a_linear_layer_is_seen() -> None:
     patched.forward = lambda x: torch.sigmoid(x)  # type: ignore[method-assign]
     model = nn.Sequential(Own(4, 4), hooked, patched, nn.Linear(4, 4))
     assert foldmon.measure(model, ENDS).layers == ("0/tanh", "1/relu", "2/sigmoid")
+
+
+class Block(nn.Module):
+    def __init__(self, act: nn.Module) -> None:
+        super().__init__()
+        self.linear, self.act = nn.Linear(8, 8), act
+
+    def forward(self, x: Any) -> Any:
+        return self.act(self.linear(x))
+
+
+def test_one_activation_of_all_blocks_is_named_by_the_block_that_calls_it() -> None:
+    act = nn.ReLU()
+    blocks = nn.Sequential(Block(act), Block(act), nn.Sequential(Block(act), act), nn.Linear(8, 3))
+    ends = torch.randn(6, 8), torch.randn(6, 8)
+    every = foldmon.measure(blocks, ends)
+    assert every.layers == ("0.act", "1.act", "2.0.act", "2.1")
+    assert foldmon.measure(blocks, ends, layers="2.*").layers == ("2.0.act", "2.1")
+    own = nn.Sequential(*(Block(nn.ReLU()) for _ in "123"))
+    for block, like in zip(own, (blocks[0], blocks[1], blocks[2][0]), strict=True):
+        block.linear = like.linear
+    np.testing.assert_array_equal(foldmon.measure(own, ends).r2, every.r2[:, :3])
+
+
+def test_a_shared_block_is_named_where_it_stands_and_counted() -> None:
+    block = Block(nn.GELU())
+    model = nn.Sequential(block, nn.Sequential(block, block), block)
+    assert foldmon.measure(model, (torch.randn(6, 8), torch.randn(6, 8))).layers == (
+        "0.act", "1.0.act", "1.0.act:1", "0.act:1",
+    )  # fmt: skip
+
+
+def test_an_activation_called_past_its_block_keeps_its_path() -> None:
+    class Reaching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            act = nn.ReLU()
+            self.one, self.two = Block(act), nn.ModuleDict({"act": act})
+
+        def forward(self, x: Any) -> Any:
+            return self.two["act"](self.one(x))
+
+    layers = foldmon.measure(Reaching(), (torch.randn(6, 8), torch.randn(6, 8))).layers
+    assert layers[0] == "one.act"
+    assert len(set(layers)) == 2

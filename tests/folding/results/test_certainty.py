@@ -22,7 +22,7 @@ def test_certainty_at_the_ends_is_that_of_the_models_softmax(method):
 def test_a_single_logit_is_certain_as_its_sigmoid():
     net = nn.Sequential(nn.Linear(4, 12), nn.ReLU(), nn.Linear(12, 1))
     first = torch.randn(6, 4)
-    decision = foldmon.measure(net, (first, torch.randn(6, 4))).decision
+    decision = foldmon.measure(net, (first, torch.randn(6, 4)), classes=True).decision
     share = net(first).sigmoid().flatten().detach().numpy()
     assert decision.confidence[:, 0] == pytest.approx(np.maximum(share, 1 - share), abs=1e-5)
 
@@ -38,7 +38,7 @@ def test_ruled_out_classes_cost_nothing_and_nan_stays_nan():
 def test_the_leading_classes_are_the_most_probable_ones(classes):
     net = nn.Sequential(nn.Linear(4, 12), nn.ReLU(), nn.Linear(12, classes))
     first, second = torch.randn(6, 4), torch.randn(6, 4)
-    decision = foldmon.measure(net, (first, second)).decision
+    decision = foldmon.measure(net, (first, second), classes=True).decision
     share = net(torch.stack([first, second], 1)).softmax(-1).detach().numpy()
     order = np.argsort(-share, -1)[..., :LEADING]
     assert decision.of == classes

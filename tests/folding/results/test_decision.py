@@ -14,7 +14,9 @@ from hypothesis.extra import numpy as hnp
 from torch import nn
 
 import foldmon
-from foldmon.folding.results.decision import decision_folding, predicted_class
+from foldmon.folding.results.decision import decision_folding
+from foldmon.folding.results.heads import Head, head_of
+from foldmon.folding.results.targets import Targets
 
 classes = hnp.arrays(np.int64, st.tuples(st.integers(1, 4), st.integers(2, 9)), elements=st.integers(0, 3))
 
@@ -74,16 +76,26 @@ LOGITS = torch.tensor([[0.0, 3.0, 1.0], [5.0, 1.0, 2.0]])
     ],
 )
 def test_outputs_that_give_a_class(output: Any, expected: list[int]) -> None:
-    predicted = predicted_class(output, 2)
-    assert predicted is not None
-    assert predicted.tolist() == expected
+    targets = Targets.of(torch.arange(20) % 2)
+    head = head_of(output, 2, targets=targets)
+    assert isinstance(head, Head)
+    assert head.predicted(head.logits(output, 2)).tolist() == expected
 
 
 @pytest.mark.parametrize(
-    "output", [None, {}, LOGITS.long(), LOGITS[:1], LOGITS[:, :, None, None], {"hidden": LOGITS}, "text"]
+    "output",
+    [
+        None,
+        {},
+        LOGITS.long(),
+        LOGITS[:1],
+        LOGITS[:, :, None, None],
+        {"hidden": LOGITS, "more": LOGITS},
+        "text",
+    ],
 )
 def test_outputs_that_give_none(output: Any) -> None:
-    assert predicted_class(output, 2) is None
+    assert isinstance(head_of(output, 2, classes=True), str)
 
 
 def test_a_model_without_classes_has_no_decision_folding_and_says_so() -> None:
