@@ -345,3 +345,27 @@ def test_the_summary_tells_each_note_of_the_model_once(held_out):
     assert monitor.summary().count(note) == 1
     monitor.probe()
     assert monitor.summary().count(note) == 1
+
+
+class PositionsFirst(nn.Module):
+    """Takes inputs as (positions, batch, features), as torch's layers do by default."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32), 2)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.head(self.encoder(x)).mean(0)
+
+
+def test_a_model_that_takes_positions_first_is_told_and_the_way_out_is_one(tmp_path, caplog):
+    net, data = PositionsFirst(), (torch.randn(60, 5, 16), torch.arange(60) % 3)
+    with foldmon.watch(net, data, exporters=[], log_dir=tmp_path / "wrong"):
+        assert "forward=lambda model, x: model(x.transpose(0, 1))" in caplog.text
+    caplog.clear()
+    with foldmon.watch(
+        net, data, forward=lambda model, x: model(x.transpose(0, 1)), exporters=[], log_dir=tmp_path / "right"
+    ) as monitor:
+        assert monitor.probe().decision is not None
+    assert "another batch" not in caplog.text

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from foldmon.config.options import Config
 from foldmon.exporters.output import Output
+from foldmon.folding.model.scout import BY_BATCH
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
 from foldmon.journal.following import read_journal
@@ -90,6 +91,7 @@ class RunningMonitor(Monitor):
         self._counter: StepCounter | None = StepCounter(model, self._advance, optimizer, self._silence)
         if subject.reason is not None:
             logger.warning("foldmon: %s: %s", IN_PLACE, subject.reason)
+        self._say_what_is_wrong()
         self._say_what_is_dear()
         self._guard.run(self._begin_if_due)
 
@@ -246,6 +248,11 @@ class RunningMonitor(Monitor):
         if self._step:
             self._contract.start(time.perf_counter())
         self.skipped += self._pace.advance(self._step)
+
+    def _say_what_is_wrong(self) -> None:
+        for note in self._subject.coverage.notes:
+            if note.endswith(BY_BATCH):
+                logger.warning("foldmon: %s", note)
 
     def _say_what_is_dear(self) -> None:
         price, free = self._contract.price(1), self.config.allowance

@@ -49,10 +49,13 @@ _OF_THE_BATCH = (
     "it has as many values an input as the batch has inputs (a similarity of all inputs with all): they are "
     "of the batch, not of an input"
 )
-_BY_BATCH = (
+BY_BATCH = (
     "takes other values in another batch: it depends on the other inputs of the batch or on chance, and so "
-    "do the numbers from there on"
+    "do the numbers from there on. Where the model takes positions first and inputs second (as torch's "
+    "recurrent layers and transformers do without batch_first=True), pass "
+    "forward=lambda model, x: model(x.transpose(0, 1))"
 )
+"""How a note ends that tells so."""
 
 NO_CLASS = "the output gives no class a row: no decision folding"
 """How a note begins that tells so."""
@@ -233,8 +236,8 @@ class Scout:
         if verdict == "moved":
             found.not_covered[site] = _OUT_OF_ORDER
             return
-        if verdict == "changed" and not any(note.endswith(_BY_BATCH) for note in found.notes):
-            found.notes.append(f"{site} {_BY_BATCH}")
+        if verdict == "changed" and not any(note.endswith(BY_BATCH) for note in found.notes):
+            found.notes.append(f"{site} {BY_BATCH}")
         found.axes[site] = axis
         found.sizes[site] = math.prod(own.shape) // len(_POINTS)
         found.bytes_a_row = max(found.bytes_a_row, found.sizes[site] * own.dtype.itemsize)
