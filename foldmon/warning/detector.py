@@ -1,66 +1,44 @@
-"""The early warning: probes in, at most one warning an episode out."""
+"""The early warning: probes in, a warning out where what the model has not seen gets worse."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from foldmon.folding.results.statistics import Floats
 from foldmon.journal.schema import Record
-from foldmon.warning.consensus import Consensus
-from foldmon.warning.forest import Forest, tuned
-from foldmon.warning.history import History
-from foldmon.warning.readings import read
-from foldmon.warning.reasons import broken_layers, reasons
-from foldmon.warning.signals import signals
+from foldmon.warning import words
+from foldmon.warning.course import training_time
+from foldmon.warning.finding import Finding, FoldingWarning
+from foldmon.warning.followed import Followed
+from foldmon.warning.judging import findings
+from foldmon.warning.layers import LayerFolding
+from foldmon.warning.logged import LoggedLoss, ValidationLoss
 
-WARM_UP = 8
-"""Blocks before the first judgement: at the start everything moves."""
-HOLD = 3
-"""Blocks in a row that start, raise or end an episode."""
-MARGIN, FLOOR = 0.10, 0.02
-"""A logged validation loss is past its best when above it by 10% and 0.02."""
+__all__ = ["Detector", "FoldingWarning"]
 
-
-@dataclass(frozen=True)
-class FoldingWarning:
-    """The model seems to generalize worse than it did.
-
-    Attributes:
-        step: training step of the probe that raised the warning.
-        severity: 1 likely, 2 strongly so, or the model puts out NaN or infinite values.
-        reasons: in words: which signals, since which step, in which layers.
-    """
-
-    step: int
-    severity: int
-    reasons: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"step {self.step}, severity {self.severity}: " + "; ".join(self.reasons)
+HELD = 0.04
+"""How long a test must pass, in logarithms of the step, at two probes at least."""
+RELEASED = 0.5
+"""An episode ends where every test is below this share of its mark."""
+NOW = 0.2
+"""What counts as now for the training loss and the folding."""
 
 
 class Detector:
-    """Reads probe after probe and warns once an episode.
+    """Reads probe after probe and warns where the model gets worse than it was.
 
-    An episode starts when the score stays above the forest's mark for three blocks of probes, and ends when
-    it stays below a lower one; until then nothing more is said, while :attr:`level` follows the severity.
-    The score needs predicted classes; it uses a training loss logged as ``loss`` where there is one.
-    Non-finite activations start an episode at once, and so does a validation loss logged as ``val_loss``
-    that passed its best; both need no classes.
-
-    Args:
-        forests: "with loss" and "without loss"; None takes the tuned ones.
+    The tests are paired: the same held-out inputs now and at the best time of the run, see
+    :func:`foldmon.warning.contrast.contrasts`; which of them there are is said in
+    :func:`foldmon.warning.judging.findings`. One that passes at two probes in a row, and for 4% of the run,
+    begins an episode; within it there is a new warning only where the severity rises. NaN or infinite
+    pre-activations begin one at once.
 
     Attributes:
         level: 0 no warning in force, 1 or 2 the severity of the one that is.
-        score: how alike the run is to those that degraded, from 0 to 1, at the last judged block; NaN
-            before, and where the model predicts no classes.
+        score: from 0 to 1, half of how strongly the strongest test speaks: a test's strength is the lesser
+            of its standard errors and its rise, each over what it must reach, so that 0.5 is where it
+            passes; NaN before there is anything to compare.
 
     Example:
         >>> from foldmon.warning.detector import Detector
@@ -72,84 +50,97 @@ class Detector:
         (None, 2)
     """
 
-    def __init__(self, forests: Mapping[str, Forest] | None = None) -> None:
-        self._forests = tuned() if forests is None else forests
-        self._history, self._consensus = History(), Consensus()
-        self._scores: list[float] = []
+    def __init__(self) -> None:
+        self._followed, self._layers = Followed(), LayerFolding()
+        self._training, self._validation = LoggedLoss(), ValidationLoss()
+        self._passing: dict[str, list[float]] = {}
         self.level = 0
         self.score = math.nan
+
+    @property
+    def best_step(self) -> int | None:
+        """The step with the best held-out accuracy, or loss where there is none; None before it is known."""
+        found = self._followed.lowest_step("error")
+        return self._followed.lowest_step("loss") if found is None else found
 
     def update(self, record: Record) -> FoldingWarning | None:
         """Take in a probe.
 
         Args:
-            record: a probe line of the journal. Fields that are missing or NaN are left out of account.
+            record: a probe line of the journal. Fields that are missing are left out of account.
 
         Returns:
-            The warning if this probe starts an episode.
+            The warning if one begins here, or grows severe.
         """
-        step = int(record.get("step") or 0)
-        broken = broken_layers(record)
-        judged = self._history.add(step, read(record) | self._consensus.read(record))
-        if judged and len(self._history) > WARM_UP:
-            if self._history.knows("doubt"):
-                self.score = self._forest.score(self._signals())
-            self._scores = [*self._scores, self.score][-HOLD:]
-        before = self.level
-        self.level = 2 if broken else self._judged_level(judged)
-        if before or not self.level:
+        step, logged = int(record.get("step") or 0), record.get("logged") or {}
+        held_out = record.get("held_out") or {}
+        self._layers.add(step, record)
+        self._training.add(step, logged.get("loss"))
+        self._validation.add(step, logged.get("val_loss"))
+        found = self._findings(step, held_out)
+        passed = [one for one in found if self._passes(one, step)]
+        before, broken = self.level, words.broken(record)
+        self.level = self._new_level(found, passed, bool(broken))
+        if self.level <= before:
             return None
-        return FoldingWarning(step, self.level, broken or self._reasons())
+        if broken:
+            return FoldingWarning(step, 2, (broken,), "broken")
+        return self._warning(step, max(passed, key=lambda one: (one.severity, one.strength)), held_out)
 
-    @property
-    def _forest(self) -> Forest:
-        return self._forests["with loss" if self._history.knows("loss") else "without loss"]
+    def _findings(self, step: int, held_out: Mapping[str, Any]) -> list[Finding]:
+        found = [Finding("validation", 1, self._validation.strength)]
+        judged = self._followed.add(step, held_out)
+        if judged:
+            found += findings(self._followed.tests(), held_out.get("loss"))
+        if judged or self._validation.strength:
+            self.score = min(1.0, max(one.strength for one in found) / 2)
+        return found if judged else found[:1]
 
-    def _signals(self) -> Floats:
-        courses = np.stack([self._history[name] for name in self._forest.readings], axis=1)
-        return signals(courses).reshape(-1)
+    def _passes(self, finding: Finding, step: int) -> bool:
+        """Whether a test has passed for long enough."""
+        key = f"{finding.kind} {finding.severity}"
+        if finding.strength < 1.0:
+            self._passing.pop(key, None)
+            return False
+        first, looks = self._passing.get(key, [float(step), 0.0])
+        self._passing[key] = [first, looks + 1.0]
+        return looks >= 1.0 and bool(training_time(step) - training_time(first) >= HELD)
 
-    def _judged_level(self, judged: bool) -> int:
-        if not judged or len(self._scores) < HOLD:
-            return self.level
-        forest, low, high = self._forest, min(self._scores), max(self._scores)
-        if low > forest.severe:
+    def _new_level(self, found: list[Finding], passed: list[Finding], broken: bool) -> int:
+        if broken:
             return 2
-        if low > forest.warn or self._past_best().all():
-            return max(self.level, 1)
-        return self.level if high >= forest.release or self._past_best(0.5).any() else 0
+        if passed:
+            return max(self.level, *(one.severity for one in passed))
+        return self.level if max(one.strength for one in found) >= RELEASED else 0
 
-    def _past_best(self, share: float = 1.0) -> npt.NDArray[np.bool_]:
-        """In which of late blocks the logged validation loss is past its best, by a share of the margin."""
-        losses = self._history["val_loss"]
-        known = self._history.knows("val_loss")
-        past: npt.NDArray[np.bool_] = losses[-HOLD:] > losses.min() * (1 + share * MARGIN) + share * FLOOR
-        return past & known
-
-    def _reasons(self) -> tuple[str, ...]:
-        known = self._history.knows("doubt")
-        found = reasons(self._forest.parts(self._signals()), self._history) if known else ()
-        if self._past_best().all():
-            best = int(np.argmin(self._history["val_loss"]))
-            found = (
-                f"the logged validation loss is past its best of step {self._history.steps[best]}",
-                *found,
-            )
-        return found
+    def _warning(self, step: int, finding: Finding, held_out: Mapping[str, Any]) -> FoldingWarning:
+        if finding.kind == "validation":
+            best, said = self._validation.best_step, words.validation(self._validation)
+        else:
+            lowest = self._followed.lowest_step(finding.quantity)
+            best = step if lowest is None else lowest
+            said = words.sentence(finding, held_out, best, self._training.since(best, NOW))
+            said += f" {words.advice(finding, best)}"
+        folding = self._layers.sentence(best, NOW)
+        return FoldingWarning(step, finding.severity, (said, folding)[: 1 + bool(folding)], finding.kind, best)
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole state, as plain JSON values."""
+        """The whole state, as plain values."""
         return {
-            "history": self._history.state_dict(),
-            "consensus": self._consensus.state_dict(),
-            "scores": list(self._scores),
+            "followed": self._followed.state_dict(),
+            "layers": self._layers.state_dict(),
+            "training": self._training.state_dict(),
+            "validation": self._validation.state_dict(),
+            "passing": {kind: list(entry) for kind, entry in self._passing.items()},
             "level": self.level,
             "score": self.score,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
-        self._history.load_state_dict(state["history"])
-        self._consensus.load_state_dict(state["consensus"])
-        self._scores = [float(score) for score in state["scores"]]
+        self._followed.load_state_dict(state["followed"])
+        self._layers.load_state_dict(state["layers"])
+        self._training.load_state_dict(state["training"])
+        self._validation.load_state_dict(state["validation"])
+        self._passing = {kind: [float(value) for value in entry] for kind, entry in state["passing"].items()}
         self.level, self.score = int(state["level"]), float(state["score"])

@@ -1,0 +1,99 @@
+"""A warning in words, for people who train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from foldmon.journal.schema import Record
+from foldmon.warning.contrast import Contrast
+from foldmon.warning.finding import Finding
+from foldmon.warning.logged import Trend, ValidationLoss
+
+_MOST = 3
+_LEARNS = {
+    "falls": ", while the training loss still falls: the model memorizes",
+    "stands": ", while the training loss stands still",
+    "rises": ", and the training loss has risen too: training is unstable, or its data have changed",
+}
+
+
+def sentence(finding: Finding, held_out: Mapping[str, Any], best_step: int, trend: Trend | None) -> str:
+    """What happened, since when and how sure that is.
+
+    Args:
+        finding: of a paired test.
+        held_out: of the record.
+        best_step: at which its quantity was lowest.
+        trend: of the training loss since, None where it is not known.
+
+    Example:
+        >>> from foldmon.warning.contrast import Contrast
+        >>> found = Finding("accuracy", 2, 1.5, Contrast(0.084, 0.02, 512), "error")
+        >>> sentence(found, {"accuracy": 0.851}, 640, None)
+        'Held-out accuracy is 85.1%, 8.4 points below its best at step 640 (512 inputs, p < 0.001).'
+    """
+    test = finding.contrast
+    if test is None:
+        raise ValueError("only paired tests are told so")
+    learns = "" if trend is None else _LEARNS[trend]
+    if finding.kind == "overconfident":
+        return f"{_loss(test, held_out, best_step)}, while accuracy stands: the model grows overconfident."
+    if finding.kind == "turned":
+        return f"{_turned(test, best_step)}{learns}."
+    what = _accuracy(test, held_out, best_step) if finding.kind == "accuracy" else _loss(test, held_out, best_step)
+    return f"{what}{learns}."
+
+
+def advice(finding: Finding, best_step: int) -> str:
+    """Which weights were the best, or may have been."""
+    if finding.kind == "overconfident":
+        return f"Its probabilities were best at step {best_step}."
+    known = finding.kind != "turned"
+    return f"The weights of step {best_step} {'were' if known else 'may have been'} the best."
+
+
+def validation(loss: ValidationLoss) -> str:
+    """Of the validation loss that the user logs."""
+    return (
+        f"The logged validation loss is {loss.now:.3g}, above its best of {loss.best:.3g} at step "
+        f"{loss.best_step} for three values in a row. The weights of step {loss.best_step} were the best by it."
+    )
+
+
+def broken(record: Record) -> str:
+    """Where pre-activations are NaN or infinite; empty where they are not."""
+    counts = zip(record.get("layers", ()), record.get("nonfinite", ()), strict=False)
+    names = [name for name, count in counts if count > 0]
+    if not names:
+        return ""
+    shown = ", ".join(names[:_MOST]) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
+    return f"NaN or infinite pre-activations in layer{'s' * (len(names) > 1)} {shown}"
+
+
+def _accuracy(test: Contrast, held_out: Mapping[str, Any], best_step: int) -> str:
+    now = held_out.get("accuracy")
+    is_now = "has fallen:" if now is None else f"is {now:.1%},"
+    return f"Held-out accuracy {is_now} {_points(test)} below its best at step {best_step} ({_sure(test)})"
+
+
+def _loss(test: Contrast, held_out: Mapping[str, Any], best_step: int) -> str:
+    now = held_out.get("loss")
+    is_now = "has risen:" if now is None else f"is {now:.3g},"
+    return f"Held-out loss {is_now} {test.rise:.2g} above its best at step {best_step} ({_sure(test)})"
+
+
+def _turned(test: Contrast, best_step: int) -> str:
+    return (
+        f"Predictions of held-out inputs turn against what the model held for longest: {_points(test)} more of "
+        f"them than at step {best_step} ({_sure(test)})"
+    )
+
+
+def _points(test: Contrast) -> str:
+    return f"{100 * test.rise:.1f} points"
+
+
+def _sure(test: Contrast) -> str:
+    chance = test.chance
+    return f"{test.inputs} inputs, p {'< 0.001' if chance < 0.001 else f'= {chance:.2g}'}"
