@@ -128,19 +128,38 @@ class Measurement(_Measurement, total=False):
     held_out: HeldOutEntry | None  # None where none were predicted
 
 
-class WarningEvent(TypedDict):
-    """A warning that begins at this probe, see :class:`foldmon.FoldingWarning`."""
-
+class _WarningEvent(TypedDict):
     step: int
     severity: int  # 1 or 2
     reasons: list[str]  # sentences
 
 
-class WarningEntry(TypedDict):
-    """The warning's state."""
+class WarningEvent(_WarningEvent, total=False):
+    """A warning that begins at this probe, see :class:`foldmon.FoldingWarning`."""
 
+    kind: str  # what got worse
+    best_step: int | None  # at which it was best
+
+
+class TestEntry(TypedDict):
+    """One quantity of the held-out inputs now against its lowest so far, the same inputs both times."""
+
+    rise: float  # mean of the paired differences
+    z: float  # in standard errors
+    inputs: int  # number of inputs compared
+
+
+class _Warning(TypedDict):
     level: int  # in force: 0, 1 or 2
     event: WarningEvent | None
+
+
+class WarningEntry(_Warning, total=False):
+    """The warning's state."""
+
+    score: float | None  # from 0 to 1, a test passes at 0.5; None where nothing could be tested
+    best_step: int | None  # with the best held-out score
+    tests: dict[str, TestEntry]  # by quantity: "error", "loss", "turned"; of the surest length of now
 
 
 class _RunCosts(TypedDict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class InertMonitor(Monitor):
     config = Config(disabled=True)
     report = None
     skipped, steps, overhead = 0, 0, 0.0
-    closed, should_stop = True, False
+    closed, should_stop, best_step = True, False, None
     journal_path = os.devnull
     coverage = Coverage({}, {}, {}, (_OFF,))
 
@@ -48,7 +48,7 @@ class InertMonitor(Monitor):
         return []
 
     def step(self, number: int | None = None) -> None: ...
-    def log(self, **values: float) -> None: ...
+    def log(self, **values: SupportsFloat) -> None: ...
     def close(self, timeout: float = 30.0, *, last: float = math.inf) -> None: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
     def abandon(self) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat, runtime_checkable
 
 from foldmon.config.options import Config
 from foldmon.folding.results.coverage import Coverage
@@ -51,11 +51,22 @@ class Monitor(Protocol):
 
     @property
     def warnings(self) -> list[FoldingWarning]:
-        """The warnings so far, oldest first; each has ``step``, ``severity`` and ``reasons``."""
+        """The warnings so far, oldest first; each has ``step``, ``severity``, ``reasons`` and ``best_step``.
+
+        The first of the reasons is for people who train: what happened, since when and how sure that is.
+        """
 
     @property
     def should_stop(self) -> bool:
         """Whether a warning has reached severity 2: a flag for the loop, which foldmon never acts on."""
+
+    @property
+    def best_step(self) -> int | None:
+        """The step with the best held-out accuracy, or loss where there is none; None before it is known.
+
+        It is a probe's step and moves on with every better one: whoever keeps the weights whenever it has
+        moved has about the best of the run (``examples/early_stopping.py``).
+        """
 
     @property
     def overhead(self) -> float:
@@ -91,11 +102,12 @@ class Monitor(Protocol):
                 number that is reached already does nothing.
         """
 
-    def log(self, **values: float) -> None:
+    def log(self, **values: SupportsFloat) -> None:
         """Put numbers of your own (``loss=...``, ``val_loss=...``) into the next probe's record.
 
         The record gets the latest value of each name, and of ``loss`` the mean since the last probe: log
-        the training loss at every step. The warning reads ``loss`` and ``val_loss``.
+        the training loss at every step, as the tensor that it is. Tensors are kept detached, and read
+        where the probe runs: training waits for no device. The warning reads ``loss`` and ``val_loss``.
 
         Raises:
             TypeError: a value that is no single number.

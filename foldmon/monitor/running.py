@@ -8,9 +8,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import torch
 from torch import nn
@@ -23,10 +21,10 @@ from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
 from foldmon.journal.following import read_journal
 from foldmon.journal.records import end_record, probe_record, start_record
-from foldmon.journal.schema import ProbeCosts, RunCosts, WarningEntry
+from foldmon.journal.schema import ProbeCosts, RunCosts
 from foldmon.monitor.first import FirstRecord
 from foldmon.monitor.inert import InertMonitor
-from foldmon.monitor.logged import Logged, as_number
+from foldmon.monitor.logged import Logged, checked
 from foldmon.monitor.protocol import Monitor
 from foldmon.monitor.summary import summary_table
 from foldmon.sampling.contract import Contract
@@ -73,7 +71,6 @@ class RunningMonitor(Monitor):
         self._step = step
         self._logged = Logged()
         self._alarm = Alarm(on_warning)
-        self._heard = Logged()  # since the warning last looked
         self._rotation = Rotation(subject.pairs, config.points, config.seed)
         self._contract = Contract(config.budget, config.allowance, subject.a_pair, subject.fixed)
         self._timetable = Timetable(config.every, self._contract, subject.shares)
@@ -119,6 +116,10 @@ class RunningMonitor(Monitor):
         return self._alarm.should_stop
 
     @property
+    def best_step(self) -> int | None:
+        return self._alarm.best_step
+
+    @property
     def overhead(self) -> float:
         return self._contract.overhead(time.perf_counter())
 
@@ -155,10 +156,8 @@ class RunningMonitor(Monitor):
             self._step = number - 1
             self._advance()
 
-    def log(self, **values: float) -> None:
-        numbers = {name: as_number(name, value) for name, value in values.items()}
-        self._logged.add(numbers)
-        self._heard.add(numbers)
+    def log(self, **values: SupportsFloat) -> None:
+        self._logged.add({name: checked(name, value) for name, value in values.items()})
 
     def probe(self) -> FoldingReport:
         if self._closed:
@@ -289,7 +288,7 @@ class RunningMonitor(Monitor):
             found = self._subject.measure(paths, step)
             report = self._rotation.taken_in(found, step)
             measured, logged = report.to_dict(), self._logged.take()
-            warning = self._judged(found, measured, step)
+            warning = self._alarm.look({**measured, "logged": logged})
             seconds = time.perf_counter() - began
             if charged:
                 pairs = len(found.r1) if self._timetable.pairs > 1 else 1
@@ -309,14 +308,6 @@ class RunningMonitor(Monitor):
         if not self._subject.background or not self._subject.on_cpu:
             return seconds
         return min(seconds, worked * torch.get_num_threads())
-
-    def _judged(self, found: FoldingReport, measured: Mapping[str, Any], step: int) -> WarningEntry:
-        """Show the warning the whole panel, a round of it at a time; what is broken at once."""
-        whole = self._rotation.round(found)
-        if whole is None and not found.nonfinite.any():
-            return {"level": self._alarm.level, "event": None}
-        shown = measured if whole is found else replace(whole or found, step=step).to_dict()
-        return self._alarm.look({**shown, "logged": self._heard.take()})
 
     def _costs(self) -> RunCosts:
         return {

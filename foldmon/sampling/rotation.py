@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from foldmon.folding.data.pairs import Pairs
-from foldmon.folding.results.distances import Distances
 from foldmon.folding.results.estimate import PanelEstimate
 from foldmon.folding.results.panel import Panel
 from foldmon.folding.results.report import FoldingReport
@@ -31,29 +29,6 @@ class Rotation:
         self._classes, self._class_count = pairs.classes, len(pairs.class_names)
         self._panel = Panel(len(pairs), pairs.classes, seed)
         self._chi: Floats = np.full(len(pairs), np.nan)
-        self._round: list[FoldingReport] = []
-
-    def round(self, report: FoldingReport) -> FoldingReport | None:
-        """The latest of every pair as one report, once each had its turn since the last such one; else None.
-
-        Args:
-            report: of a probe, as it is taken in next.
-        """
-        if report.measured is None:
-            self._round.clear()
-            return report
-        if self._round and self._round[-1].layers != report.layers:
-            self._round.clear()  # the model has changed
-        self._round.append(report)
-        latest: dict[int, tuple[int, int]] = {}
-        for age, earlier in enumerate(self._round):
-            assert earlier.measured is not None
-            latest |= {int(pair): (age, row) for row, pair in enumerate(earlier.measured)}
-        if len(latest) < self.pairs:
-            return None
-        whole = _joined(self._round, [latest[pair] for pair in range(self.pairs)])
-        self._round.clear()
-        return whole
 
     def next(self, count: int) -> Ints | None:
         """Places of the pairs to measure, shape (count,); None for all of them."""
@@ -109,27 +84,3 @@ def _columns(report: FoldingReport, points: int) -> tuple[Floats, Floats]:
         columns += [report.decision.changes[:, None], report.decision.elsewhere[:, None]]
         largest += [points - 1.0, 1.0]
     return np.concatenate(columns, axis=1, dtype=np.float64), np.array(largest)
-
-
-def _joined(reports: Sequence[FoldingReport], rows: Sequence[tuple[int, int]]) -> FoldingReport:
-    """Rows (report, row) of several reports as one."""
-    offsets = np.cumsum([0, *(len(report.r1) for report in reports[:-1])])
-    places = np.array([offsets[report] + row for report, row in rows])
-    last, found = reports[-1], Distances.joined(reports).of(places)
-    decisions = [report.decision for report in reports if report.decision is not None]
-    decision = None
-    if len(decisions) == len(reports):
-        names = ("changes", "elsewhere", "ends", "entropy", "leading", "probabilities")
-        columns = {n: np.concatenate([getattr(part, n) for part in decisions])[places] for n in names}
-        decision = replace(decisions[-1], **columns, means=None)
-    classes = [report.classes for report in reports if report.classes is not None]
-    return replace(
-        last,
-        r1=found.r1,
-        r2=found.r2,
-        r1_cumulative=found.r1_cumulative,
-        decision=decision,
-        classes=np.concatenate(classes)[places] if classes else None,
-        measured=None,
-        estimate=None,
-    )

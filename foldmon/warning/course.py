@@ -15,7 +15,7 @@ EARLY = 25
 
 
 class Course:
-    """Q quantities of N members (held-out inputs, layers), in at most 64 bins of training time.
+    """Q quantities of N members (blocks of held-out inputs, layers), in at most 64 bins of training time.
 
     Time is the logarithm of the step, so that lags and widths are shares of the run so far, whatever the
     number of probes. A bin is one probe at first; when there are too many, the two neighbours are joined
@@ -51,7 +51,8 @@ class Course:
     @property
     def times(self) -> Floats:
         """Shape (G,), of the bins' ends."""
-        return training_time(self.steps)
+        found: Floats = training_time(self.steps)
+        return found
 
     def add(self, step: int, rows: Ints, values: Floats) -> None:
         """Take in a probe.
@@ -77,10 +78,10 @@ class Course:
             found: Floats = self.sums[begin:end].sum(0) / count
         return found
 
-    def means_of_bins(self, quantity: int) -> Floats:
-        """Shape (G, N), of one quantity in each bin; NaN where a member was not looked at."""
+    def values(self, end: int | None = None) -> Floats:
+        """Shape (Q, G, N), means of each bin; NaN where a member was not looked at."""
         with np.errstate(invalid="ignore"):
-            found: Floats = self.sums[:, quantity] / self.counts
+            found: Floats = self.sums[:end].transpose(1, 0, 2) / self.counts[:end]
         return found
 
     def _forget_after(self, step: int) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from foldmon.journal.schema import Record
+from foldmon.journal.schema import Record, TestEntry
 from foldmon.warning import words
 from foldmon.warning.course import training_time
 from foldmon.warning.finding import Finding, FoldingWarning
@@ -17,8 +17,8 @@ from foldmon.warning.logged import LoggedLoss, ValidationLoss
 
 __all__ = ["Detector", "FoldingWarning"]
 
-HELD = 0.04
-"""How long a test must pass, in logarithms of the step, at two probes at least."""
+HESITANT, HELD = ("turned", "overconfident"), 0.04
+"""What is no proof of a worse model must last: in logarithms of the step, at two probes at least."""
 RELEASED = 0.5
 """An episode ends where every test is below this share of its mark."""
 NOW = 0.2
@@ -30,15 +30,16 @@ class Detector:
 
     The tests are paired: the same held-out inputs now and at the best time of the run, see
     :func:`foldmon.warning.contrast.contrasts`; which of them there are is said in
-    :func:`foldmon.warning.judging.findings`. One that passes at two probes in a row, and for 4% of the run,
-    begins an episode; within it there is a new warning only where the severity rises. NaN or infinite
-    pre-activations begin one at once.
+    :func:`foldmon.warning.judging.findings`. One that passes begins an episode, of those without labels one
+    that passes for 4% of the run; within it there is a new warning only where the severity rises. NaN or
+    infinite pre-activations begin one at once.
 
     Attributes:
         level: 0 no warning in force, 1 or 2 the severity of the one that is.
         score: from 0 to 1, half of how strongly the strongest test speaks: a test's strength is the lesser
             of its standard errors and its rise, each over what it must reach, so that 0.5 is where it
             passes; NaN before there is anything to compare.
+        tests: of each quantity at the last probe, the surest over the lengths of now.
 
     Example:
         >>> from foldmon.warning.detector import Detector
@@ -54,6 +55,7 @@ class Detector:
         self._followed, self._layers = Followed(), LayerFolding()
         self._training, self._validation = LoggedLoss(), ValidationLoss()
         self._passing: dict[str, list[float]] = {}
+        self.tests: dict[str, TestEntry] = {}
         self.level = 0
         self.score = math.nan
 
@@ -90,15 +92,22 @@ class Detector:
     def _findings(self, step: int, held_out: Mapping[str, Any]) -> list[Finding]:
         found = [Finding("validation", 1, self._validation.strength)]
         judged = self._followed.add(step, held_out)
+        tests = self._followed.tests() if judged else {}
+        surest = {name: max(few, key=lambda test: test.z) for name, few in tests.items() if few}
+        self.tests = {
+            name: {"rise": test.rise, "z": test.z, "inputs": test.inputs} for name, test in surest.items()
+        }
         if judged:
-            found += findings(self._followed.tests(), held_out.get("loss"))
-        if judged or self._validation.strength:
+            found += findings(tests, held_out.get("loss"))
+        if surest or self._validation.strength:
             self.score = min(1.0, max(one.strength for one in found) / 2)
         return found if judged else found[:1]
 
     def _passes(self, finding: Finding, step: int) -> bool:
         """Whether a test has passed for long enough."""
         key = f"{finding.kind} {finding.severity}"
+        if finding.kind not in HESITANT:
+            return finding.strength >= 1.0
         if finding.strength < 1.0:
             self._passing.pop(key, None)
             return False
@@ -120,9 +129,9 @@ class Detector:
             lowest = self._followed.lowest_step(finding.quantity)
             best = step if lowest is None else lowest
             said = words.sentence(finding, held_out, best, self._training.since(best, NOW))
-            said += f" {words.advice(finding, best)}"
-        folding = self._layers.sentence(best, NOW)
-        return FoldingWarning(step, finding.severity, (said, folding)[: 1 + bool(folding)], finding.kind, best)
+        parts = (said, self._layers.sentence(best, NOW), words.advice(finding, best))
+        reason = " ".join(part for part in parts if part)
+        return FoldingWarning(step, finding.severity, (reason,), finding.kind, best)
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, as plain values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,21 +16,31 @@ from foldmon.warning.contrast import Contrast, contrasts, lowest_step
 from foldmon.warning.course import Course
 from foldmon.warning.votes import Votes
 
-WINDOWS = (0.1, 0.2, 0.4)
-"""Lengths of what counts as now, in logarithms of the step: a tenth of the run so far, and more."""
+WINDOWS = (0.0, 0.05, 0.1, 0.2, 0.4)
+"""Lengths of what counts as now, in logarithms of the step: the latest probe, a twentieth of the run, ..."""
+DEPTHS = {"error": 0.0, "loss": 0.0, "turned": 0.1}
+"""How far a quantity must have fallen before it can have been at its lowest.
+
+Predictions turn while the model learns, and before it does hardly any do: that is no best time.
+"""
 
 
 class Followed:
     """Error, loss and turning of each held-out input, as far as the records tell them.
 
     It begins anew where other inputs are followed, or other quantities known.
+
+    Attributes:
+        size: inputs of a block: neighbours that the panel always looks at together are followed by their
+            mean. They are in random order.
     """
 
     def __init__(self) -> None:
         self._course = Course(0, 0)
         self._votes = Votes(0)
         self._names: tuple[str, ...] = ()
-        self._size = 1
+        self._inputs = 0
+        self.size = 1
 
     def add(self, step: int, held_out: Mapping[str, Any]) -> bool:
         """Take in a record's ``held_out``; False where it tells of no input."""
@@ -42,7 +53,9 @@ class Followed:
         self._begin(tuple(values), inputs, rows)
         if "turned" in values:
             values["turned"] = self._votes.turned(step, rows, values["turned"].astype(np.int64))
-        self._course.add(step, rows, np.stack([_finite(values[name]) for name in self._names]))
+        columns = np.stack([_finite(values[name]) for name in self._names])
+        blocks = columns.reshape(len(columns), -1, self.size).mean(2)
+        self._course.add(step, rows[:: self.size] // self.size, blocks)
         return True
 
     def _begin(self, names: tuple[str, ...], inputs: int, rows: Ints) -> None:
@@ -50,36 +63,40 @@ class Followed:
         # Blocks as the panel measures them; inputs that come in any other way stand for themselves.
         whole = len(rows) % size == 0 and bool((rows.reshape(-1, size) % size == np.arange(size)).all())
         size = size if whole and inputs % size == 0 else 1
-        if (names, inputs, size) != (self._names, self._course.counts.shape[1], self._size):
-            self._names, self._size = names, size
-            self._course, self._votes = Course(inputs, len(names)), Votes(inputs)
+        if (names, inputs, size) != (self._names, self._inputs, self.size):
+            self._names, self._inputs, self.size = names, inputs, size
+            self._course, self._votes = Course(inputs // size, len(names)), Votes(inputs)
 
     def tests(self) -> dict[str, list[Contrast]]:
         """Every quantity's rise above its lowest, for each length of now that there are inputs enough for."""
         found: dict[str, list[Contrast]] = {name: [] for name in self._names}
+        depths = np.array([DEPTHS[name] for name in self._names])
         for window in WINDOWS:
-            for name, test in zip(self._names, contrasts(self._course, self._size, window) or (), strict=False):
-                found[name].append(test)
+            tests = contrasts(self._course, window, depths) or ()
+            for name, test in zip(self._names, tests, strict=False):
+                found[name].append(replace(test, inputs=test.inputs * self.size))
         return found
 
     def lowest_step(self, name: str) -> int | None:
         """The step at which a quantity was lowest, None where it is not known."""
         if name not in self._names:
             return None
-        return lowest_step(self._course, self._size, self._names.index(name))
+        return lowest_step(self._course, self._names.index(name), DEPTHS[name])
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, as plain JSON values."""
         return {
             "names": list(self._names),
-            "size": self._size,
+            "inputs": self._inputs,
+            "size": self.size,
             "course": self._course.state_dict(),
             "votes": self._votes.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
-        self._names, self._size = tuple(state["names"]), int(state["size"])
+        self._names, self._inputs = tuple(state["names"]), int(state["inputs"])
+        self.size = int(state["size"])
         self._course = Course.from_state(state["course"])
         self._votes = Votes.from_state(state["votes"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from foldmon.warning.contrast import Contrast
 from foldmon.warning.finding import Finding
@@ -26,18 +27,23 @@ def findings(tests: Tests, loss: float | None) -> list[Finding]:
         tests: of "error", "loss" and "turned", as far as they are known, one for each length of now.
         loss: held-out loss now.
     """
-    error, turned = tests.get("error", ()), tests.get("turned", ())
-    if "error" in tests:
-        fallen = _strongest("accuracy", 2, "error", error, SURE, ERROR_MARGIN)
-        hint = _strongest("accuracy", 1, "error", error, HINT, HINT_MARGIN)
-        sooner = _strongest("turned", 1, "turned", turned, SURE, TURNED_MARGIN)
-        both = min(hint.strength, sooner.strength)
-        beside = Finding("turned", 1, both, sooner.contrast, "turned")
-        return [fallen, beside, _loss("overconfident", 1, tests, loss)]
-    found = [_loss("loss", 2, tests, loss)] if "loss" in tests else []
-    if "turned" in tests:
-        found.append(_strongest("turned", 2, "turned", turned, SURE, TURNED_MARGIN))
-    return found
+    if "error" not in tests:
+        found = [_loss("loss", 2, tests, loss)] if "loss" in tests else []
+        return found + ([_turned(2, tests)] if "turned" in tests else [])
+    fallen = _strongest("accuracy", 2, "error", tests, SURE, ERROR_MARGIN)
+    hint = _strongest("accuracy", 1, "error", tests, HINT, HINT_MARGIN)
+    overconfident = _loss("overconfident", 1, tests, loss)
+    sooner = max(overconfident, _turned(1, tests), key=lambda one: one.strength)
+    falls = hint.strength >= 1.0
+    return [
+        fallen,
+        replace(sooner, kind="falling", strength=min(hint.strength, sooner.strength), hint=hint.contrast),
+        replace(overconfident, strength=0.0) if falls else overconfident,
+    ]
+
+
+def _turned(severity: int, tests: Tests) -> Finding:
+    return _strongest("turned", severity, "turned", tests, SURE, TURNED_MARGIN)
 
 
 def _loss(kind: str, severity: int, tests: Tests, loss: float | None) -> Finding:
@@ -51,15 +57,11 @@ def _loss(kind: str, severity: int, tests: Tests, loss: float | None) -> Finding
     return max(found, key=lambda one: one.strength, default=Finding(kind, severity, 0.0))
 
 
-def _strongest(
-    kind: str, severity: int, quantity: str, contrasts: Sequence[Contrast], sure: float, margin: float
-) -> Finding:
-    found = [_finding(kind, severity, quantity, test, sure, margin) for test in contrasts]
+def _strongest(kind: str, severity: int, quantity: str, tests: Tests, sure: float, margin: float) -> Finding:
+    found = [_finding(kind, severity, quantity, test, sure, margin) for test in tests.get(quantity, ())]
     return max(found, key=lambda one: one.strength, default=Finding(kind, severity, 0.0))
 
 
-def _finding(
-    kind: str, severity: int, quantity: str, test: Contrast, sure: float, margin: float
-) -> Finding:
+def _finding(kind: str, severity: int, quantity: str, test: Contrast, sure: float, margin: float) -> Finding:
     strength = max(0.0, min(test.z / sure, test.rise / margin))
     return Finding(kind, severity, strength, test, quantity)

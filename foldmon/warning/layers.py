@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from foldmon.journal.schema import Record
-from foldmon.warning.before import SMOOTHED
+from foldmon.warning.contrast import SMOOTHED
 from foldmon.warning.course import Course, training_time
 
 _SMALL = 1e-3

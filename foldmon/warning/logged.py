@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from foldmon.warning.before import SMOOTHED
+from foldmon.warning.contrast import SMOOTHED
 from foldmon.warning.course import Course, training_time
 
 Trend = Literal["falls", "rises", "stands"]
@@ -39,7 +39,7 @@ class LoggedLoss:
         times = self._course.times
         if not len(times):
             return None
-        values = self._course.means_of_bins(0)[:, 0]
+        values = self._course.values()[0, :, 0]
         then = values[np.abs(times - training_time(step)) <= SMOOTHED]
         now = values[times > times[-1] - window]
         if not len(then) or training_time(step) > times[-1] - window:

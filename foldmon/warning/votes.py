@@ -35,7 +35,7 @@ class Votes:
         >>> from foldmon.warning.votes import Votes
         >>> votes, rows = Votes(2), np.arange(2)
         >>> votes.turned(10, rows, np.array([3, 5])).tolist()
-        [1.0, 1.0]
+        [0.0, 0.0]
         >>> votes.turned(20, rows, np.array([3, 6])).tolist()
         [0.0, 1.0]
     """
@@ -54,7 +54,7 @@ class Votes:
             predicted: shape (R,), their predicted classes.
 
         Returns:
-            Shape (R,), 1 or 0; 1 at the first look at an input.
+            Shape (R,), 1 or 0; 0 at the first look at an input.
         """
         classes, votes = self._classes[rows], self._votes[rows]
         leader = classes[np.arange(len(rows)), votes.argmax(1)]
@@ -66,7 +66,8 @@ class Votes:
         votes[cast] = np.where(same.any(1), votes[cast], 0.0) + 1.0 - kept**POWER
         classes[cast] = predicted
         self._classes[rows], self._votes[rows], self._steps[rows] = classes, votes, step
-        return (leader != predicted).astype(np.float64)
+        turned: Floats = ((leader != predicted) & (leader != _NONE)).astype(np.float64)
+        return turned
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, as plain JSON values."""

@@ -29,7 +29,7 @@ def sentence(finding: Finding, held_out: Mapping[str, Any], best_step: int, tren
 
     Example:
         >>> from foldmon.warning.contrast import Contrast
-        >>> found = Finding("accuracy", 2, 1.5, Contrast(0.084, 0.02, 512), "error")
+        >>> found = Finding("accuracy", 2, 1.5, Contrast(0.084, 4.2, 512), "error")
         >>> sentence(found, {"accuracy": 0.851}, 640, None)
         'Held-out accuracy is 85.1%, 8.4 points below its best at step 640 (512 inputs, p < 0.001).'
     """
@@ -39,10 +39,9 @@ def sentence(finding: Finding, held_out: Mapping[str, Any], best_step: int, tren
     learns = "" if trend is None else _LEARNS[trend]
     if finding.kind == "overconfident":
         return f"{_loss(test, held_out, best_step)}, while accuracy stands: the model grows overconfident."
-    if finding.kind == "turned":
-        return f"{_turned(test, best_step)}{learns}."
-    what = _accuracy(test, held_out, best_step) if finding.kind == "accuracy" else _loss(test, held_out, best_step)
-    return f"{what}{learns}."
+    tell = {"error": _accuracy, "loss": _loss, "turned": _turned}[finding.quantity]
+    hint = "" if finding.hint is None else f", and accuracy falls ({_points(finding.hint)})"
+    return f"{tell(test, held_out, best_step)}{hint}{learns}."
 
 
 def advice(finding: Finding, best_step: int) -> str:
@@ -57,7 +56,7 @@ def validation(loss: ValidationLoss) -> str:
     """Of the validation loss that the user logs."""
     return (
         f"The logged validation loss is {loss.now:.3g}, above its best of {loss.best:.3g} at step "
-        f"{loss.best_step} for three values in a row. The weights of step {loss.best_step} were the best by it."
+        f"{loss.best_step} for three values in a row."
     )
 
 
@@ -83,10 +82,10 @@ def _loss(test: Contrast, held_out: Mapping[str, Any], best_step: int) -> str:
     return f"Held-out loss {is_now} {test.rise:.2g} above its best at step {best_step} ({_sure(test)})"
 
 
-def _turned(test: Contrast, best_step: int) -> str:
+def _turned(test: Contrast, held_out: Mapping[str, Any], best_step: int) -> str:
     return (
-        f"Predictions of held-out inputs turn against what the model held for longest: {_points(test)} more of "
-        f"them than at step {best_step} ({_sure(test)})"
+        f"Held-out predictions turn against what the model held for longest: {_points(test)} more of them "
+        f"than at step {best_step} ({_sure(test)})"
     )
 
 

@@ -71,24 +71,6 @@ def test_a_whole_measurement_is_published_as_it_is():
     assert report.phi_interval == whole.phi_interval
 
 
-def test_a_round_is_the_latest_of_every_pair():
-    model, ends = net(), pairs(4)
-    rotation = Rotation(ends, 17, seed=0)
-    before = foldmon.measure(model, ends, points=17)
-    assert rotation.round(share(model, ends, [0, 1])) is None
-    assert rotation.round(share(model, ends, [2])) is None
-    with torch.no_grad():
-        model[0].weight += 0.5
-    after = foldmon.measure(model, ends, points=17)
-    whole = rotation.round(share(model, ends, [3, 0]))
-    assert whole is not None
-    assert whole.measured is None
-    expected = np.where([[True], [False], [False], [True]], after.r2, before.r2)
-    assert np.array_equal(whole.r2, expected)
-    assert np.array_equal(whole.decision.ends[3], after.decision.ends[3])
-    assert rotation.round(share(model, ends, [1])) is None, "the next round begins anew"
-
-
 def test_a_resumed_rotation_goes_on_where_it_was():
     model, ends = net(), pairs()
     first, second = Rotation(ends, 17, seed=0), Rotation(ends, 17, seed=5)

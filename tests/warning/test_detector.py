@@ -1,182 +1,183 @@
+"""The detector on made-up runs: what it warns of, when, how severely and in which words."""
+
 import json
 import math
 
+import numpy as np
 import pytest
 
-from foldmon.warning.detector import (
-    HOLD,
-    WARM_UP,
-    Detector,
-    FoldingWarning,
-)
-from foldmon.warning.forest import Forest, Tree
-from foldmon.warning.signals import SHAPES
-from tests.warning.courses import healthy, memorising
-
-# Steps up where phi (its log) is above its lowest by 0.2, 0.5 and 2.
-_RISE = list(SHAPES).index("rise")
-FOREST = Forest(
-    ("phi",),
-    (
-        Tree(
-            [_RISE, -1, _RISE, -1, _RISE, -1, -1],
-            [0.2, 0, 0.5, 0, 2.0, 0, 0],
-            [1, 0, 3, 0, 5, 0, 0],
-            [2, 0, 4, 0, 6, 0, 0],
-            [0.3, 0.1, 0.6, 0.4, 0.8, 0.7, 0.9],
-        ),
-    ),
-    warn=0.5,
-    severe=0.8,
-    release=0.2,
-)
+from foldmon.warning.detector import Detector
+from tests.warning.courses import falling, learned, run
 
 
-def _without_loss(records):
-    return [record | {"logged": {}} for record in records]
-
-
-def _fed(detector, records):
+def warnings(records):
+    detector = Detector()
     return [warning for record in records if (warning := detector.update(record)) is not None]
 
 
-def _plain(levels):
-    decision = {"entropy": [[0.5, 0.5]]}
-    return [
-        {"step": 10 * place, "phi": math.exp(level), "decision": decision}
-        for place, level in enumerate(levels)
-    ]
+def by_hundred(step):
+    """A training loss that falls all the time."""
+    return 1.0 / (1 + step / 100)
 
 
-def _detector():
-    return Detector({"with loss": FOREST, "without loss": FOREST})
+@pytest.mark.parametrize("blocks", [2, 8, 32])
+def test_a_fall_of_accuracy_is_warned_of_before_it_is_complete(blocks):
+    [warning, *_] = warnings(run(falling(400, by=0.15), blocks=blocks))
+    assert warning.kind in ("accuracy", "falling")
+    assert 400 < warning.step < 800
+    assert 100 < warning.best_step < 600
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("adapt", [list, _without_loss])
-def test_a_healthy_course_raises_no_warning(seed, adapt):
+@pytest.mark.parametrize("labels", [True, False])
+def test_a_healthy_run_is_not_warned_of(labels):
+    warned = [warnings(run(learned, blocks=8, labels=labels, seed=seed)) for seed in range(6)]
+    assert warned == [[]] * 6
+
+
+def test_without_labels_what_turns_is_warned_of():
+    [warning, *_] = warnings(run(falling(400, by=0.15), blocks=8, labels=False))
+    assert warning.kind == "turned"
+    assert 400 < warning.step < 1000
+
+
+def test_a_loss_that_rises_alone_is_overconfidence_and_mild():
+    def rising(step):
+        return 0.3 if step < 400 else 0.3 + 0.2 * np.log(step / 400)
+
+    found = warnings(run(learned, loss=rising))
+    assert [(warning.kind, warning.severity) for warning in found] == [("overconfident", 1)]
+    assert "while accuracy stands: the model grows overconfident." in found[0].reasons[0]
+
+
+def test_an_accuracy_that_falls_after_overconfidence_is_warned_of_anew():
+    def rising(step):
+        return 0.3 if step < 100 else 0.3 + 0.2 * np.log(step / 100)
+
+    found = warnings(run(falling(500, by=0.2), loss=rising, blocks=8))
+    assert [warning.severity for warning in found] == [1, 2]
+    assert found[1].kind == "accuracy"
+
+
+def test_tasks_that_have_a_loss_only_are_warned_of_by_it():
+    def losses_only(records):
+        for record in records:
+            record["held_out"] |= {"accuracy": None, "correct": None, "predicted": None}
+            yield record
+
+    def rising(step):
+        return 0.3 if step < 400 else 0.3 + 0.2 * np.log(step / 400)
+
+    [warning] = warnings(losses_only(run(learned, loss=rising, blocks=8)))
+    assert (warning.kind, warning.severity) == ("loss", 2)
+    assert warning.reasons[0].startswith("Held-out loss is 0.")
+
+
+def test_the_words_say_what_since_when_how_sure_and_what_folding_did():
+    def folds(step):
+        return 0.05 if step < 450 else 0.15
+
+    found = warnings(run(falling(400, by=0.2), blocks=8, logged=by_hundred, folding=folds))
+    warning = next(warning for warning in found if warning.kind == "accuracy")
+    best = warning.best_step
+    first, second, third = warning.reasons[0].split(". ")
+    assert first.startswith("Held-out accuracy is ")
+    assert f"points below its best at step {best} (" in first
+    assert first.endswith("p < 0.001), while the training loss still falls: the model memorizes")
+    assert second.startswith("Folding rose most in layers first and second (")
+    assert third == f"The weights of step {best} were the best."
+
+
+def test_a_training_loss_that_rises_too_is_no_memorizing():
+    def up(step):
+        return 0.1 if step < 400 else 0.1 + 0.2 * np.log(step / 400)
+
+    found = warnings(run(falling(400, by=0.2), blocks=8, logged=up))
+    assert "and the training loss has risen too" in found[-1].reasons[0]
+
+
+def test_the_score_rises_before_the_flag_and_is_half_at_it():
+    detector, scores = Detector(), []
+    for record in run(falling(400, by=0.15), blocks=8):
+        if detector.update(record) is not None:
+            break
+        scores.append(detector.score)
+    assert math.isnan(scores[0])
+    assert detector.score >= 0.5
+    assert all(0 <= score <= 1 for score in scores[20:])
+    assert max(scores[-6:]) > np.median(scores[100:150])
+
+
+def test_the_best_step_is_that_of_the_best_score():
     detector = Detector()
-    assert _fed(detector, adapt(healthy(seed=seed))) == []
-    assert detector.level == 0
+    assert detector.best_step is None
+    for record in run(falling(400, by=0.3), blocks=8):
+        detector.update(record)
+    assert 150 < detector.best_step < 450
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_memorisation_raises_one_warning_after_it_began(seed):
-    (warning,) = _fed(Detector(), memorising(seed=seed))
-    assert 200 < warning.step < 600
-    assert warning.reasons
+def test_a_validation_loss_past_its_best_needs_no_held_out_inputs():
+    def logged(loss, step):
+        return {"step": step, "layers": [], "folding": [], "logged": {"val_loss": loss}}
+
+    values = [1.0, 0.5, 0.4, 0.5, 0.5, 0.5]
+    [warning] = warnings(logged(value, 10 * i) for i, value in enumerate(values))
+    assert warning.kind == "validation"
+    assert warning.best_step == 20
+    assert warning.reasons[0].startswith(
+        "The logged validation loss is 0.5, above its best of 0.4 at step 20"
+    )
+    assert warnings(logged(value, 10 * i) for i, value in enumerate([1.0, 0.5, 0.4, 0.43, 0.43, 0.43])) == []
 
 
-def test_no_warning_in_the_warm_up():
-    detector = _detector()
-    warnings = _fed(detector, _plain([0.0] * 3 + [3.0] * 30))
-    assert [warning.step for warning in warnings] == [10 * (WARM_UP + HOLD - 1)]
+def test_nan_activations_are_told_at_once_and_once():
+    record = {"step": 5, "phi": 0.1, "layers": ["a", "b"], "folding": [0.1, 0.1], "nonfinite": [0, 3]}
+    [warning] = warnings([record, record | {"step": 6}])
+    assert (warning.kind, warning.severity) == ("broken", 2)
+    assert warning.reasons == ("NaN or infinite pre-activations in layer b",)
 
 
-def test_one_warning_an_episode_and_another_after_a_calm_time():
-    calm, risen = [0.0] * 20, [1.0] * 10
-    detector = _detector()
-    assert len(_fed(detector, _plain(calm + risen))) == 1
-    assert detector.level == 1
-    assert len(_fed(_detector(), _plain(calm + risen + calm))) == 1
-    assert len(_fed(_detector(), _plain(calm + risen + calm + risen))) == 2
+def test_an_episode_ends_and_another_may_begin():
+    def dips(step):
+        away = 0.2 * any(start < step < 1.8 * start for start in (200, 800))
+        return learned(step) - away
+
+    found = warnings(run(dips, 280, blocks=32))
+    accuracy = [warning for warning in found if warning.severity == 2]
+    assert len(accuracy) == 2
+    assert accuracy[0].step < 360 < 800 < accuracy[1].step
 
 
-def test_between_the_marks_an_episode_neither_starts_nor_ends():
-    between = [0.35] * 20
-    assert _fed(_detector(), _plain([0.0] * 20 + between)) == []
-    detector = _detector()
-    assert len(_fed(detector, _plain([0.0] * 20 + [1.0] * 10 + between + [1.0] * 10))) == 1
-    assert detector.level == 1
+def test_other_inputs_begin_anew():
+    detector, records = Detector(), list(run(falling(300, by=0.3), 150, blocks=8))
+    for record in records:
+        detector.update(record)
+    fewer = {"inputs": 64, "measured": None, "correct": [1] * 64, "losses": [0.1] * 64, "predicted": [0] * 64}
+    assert detector.update(records[-1] | {"held_out": fewer}) is None
 
 
-def test_a_single_outlier_is_no_episode():
-    assert _fed(_detector(), _plain([0.0] * 20 + [1.0] + [0.0] * 20)) == []
-
-
-def test_the_level_follows_the_severity_without_a_second_warning():
-    detector = _detector()
-    (warning,) = _fed(detector, _plain([0.0] * 20 + [1.0] * 10 + [5.0] * 10))
-    assert warning.severity == 1
-    assert detector.level == 2
-
-
-def test_nan_activations_warn_at_once_and_once():
-    detector = _detector()
-    broken = {"step": 3, "layers": ["a", "b", "c", "d", "e"], "nonfinite": [1, 2, 0, 4, 5], "phi": math.nan}
-    warning = detector.update(broken)
-    assert warning == FoldingWarning(3, 2, ("NaN or infinite pre-activations in layers a, b, d and 1 more",))
-    assert detector.update(broken) is None
-    assert "severity 2" in str(warning)
-
-
-def test_missing_and_nan_fields_are_left_out_of_account():
+@pytest.mark.parametrize(
+    "held_out",
+    [
+        None,
+        {},
+        {"inputs": 512, "measured": [0, 1], "predicted": None, "losses": None, "correct": None},
+        {"inputs": 4, "measured": None, "predicted": [[0], [1]], "losses": [math.nan] * 4, "correct": None},
+        {"inputs": 0, "measured": []},
+    ],
+)
+def test_records_that_tell_nothing_do_no_harm(held_out):
     detector = Detector()
-    for place, record in enumerate(healthy()):
-        record = dict(record)
-        if place % 3 == 0:
-            record |= {"phi": math.nan, "folding": [math.nan, math.nan], "logged": {"loss": math.nan}}
-        if place % 5 == 0:
-            record["decision"] = None
-        if place % 7 == 0:
-            del record["network_r2"]
-        assert detector.update(record) is None
-    assert math.isfinite(detector.score)
-    assert _fed(Detector(), [{"step": step} for step in range(40)]) == []
+    for step in range(5):
+        assert detector.update({"step": step, "held_out": held_out}) is None
 
 
-def test_a_logged_validation_loss_past_its_best_is_a_reason():
-    losses = [1.0] * 15 + [1.05] * 15 + [1.3] * 10
-    records = [
-        record | {"logged": {"val_loss": loss}} for record, loss in zip(healthy(), losses, strict=False)
-    ]
-    (warning,) = _fed(Detector(), records)
-    assert warning.step == 10 * (30 + HOLD - 1)
-    assert warning.reasons[0] == "the logged validation loss is past its best of step 0"
-
-
-def test_a_validation_loss_about_the_mark_is_one_episode():
-    above, below, back = 1.3, 1.08, 1.02
-    losses = [1.0] * 15 + [above] * 5 + [below, above, below, below, below, above, above, above] + [back] * 10
-    records = [
-        record | {"logged": {"val_loss": loss}} for record, loss in zip(healthy(), losses, strict=False)
-    ]
-    detector = _detector()
-    assert len(_fed(detector, records[:28])) == 1
-    assert detector.level == 1
-    assert _fed(detector, records[28:]) == []
-    assert detector.level == 0
-
-
-def test_reasons_name_signals_steps_and_layers():
-    records = [
-        record | {"layers": ["a", "b"], "folding": [0.0, record["phi"]]}
-        for record in _plain([0.0] * 20 + [1.0] * 10)
-    ]
-    (warning,) = _fed(_detector(), records)
-    assert warning.step == 230
-    assert warning.reasons[0].startswith("log of the mean folding: from 0.0")
-    assert " at step " in warning.reasons[0]
-    assert warning.reasons[-1] == "folding changed most in layer b (times 2.7)"
-
-
-def test_the_detector_goes_on_from_a_saved_state():
-    records = memorising(90)
-    whole, first, second = Detector(), Detector(), Detector()
-    expected = [whole.update(record) for record in records]
-    found = [first.update(record) for record in records[:40]]
-    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    found += [second.update(record) for record in records[40:]]
-    assert found == expected
-    assert json.dumps(second.state_dict()) == json.dumps(whole.state_dict())
-
-
-def test_a_model_without_classes_is_judged_by_nonfinite_values_and_validation_loss_only():
-    detector = _detector()
-    records = [record | {"decision": None} for record in _plain([0.0] * 20 + [3.0] * 20)]
-    assert _fed(detector, records) == []
-    assert math.isnan(detector.score)
-    losses = [1.0] * 15 + [1.3] * 25
-    told = [record | {"logged": {"val_loss": loss}} for record, loss in zip(records, losses, strict=True)]
-    (warning,) = _fed(_detector(), told)
-    assert warning.reasons[0] == "the logged validation loss is past its best of step 0"
+def test_a_saved_detector_goes_on_the_same_through_json():
+    records = list(run(falling(400, by=0.15), 220, blocks=8, logged=by_hundred))
+    one, other = Detector(), Detector()
+    for record in records[:150]:
+        one.update(record)
+    other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    for record in records[150:]:
+        assert one.update(record) == other.update(record)
+        assert one.score == other.score
+    assert one.best_step == other.best_step

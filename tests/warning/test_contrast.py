@@ -1,0 +1,88 @@
+"""The paired, cross-fitted test: it finds a fall where inputs take turns, and finds none by chance."""
+
+import numpy as np
+import pytest
+
+from foldmon.warning.contrast import contrast, contrasts, lowest_step
+from foldmon.warning.course import Course
+from tests.warning.courses import INPUTS, SIZE, falling, learned, run
+
+NONE = np.zeros(1)
+
+
+def course_of(records):
+    """The error of blocks of 16 inputs, after every record."""
+    course = Course(INPUTS // SIZE, 1)
+    for record in records:
+        held_out = record["held_out"]
+        rows = np.arange(INPUTS) if held_out["measured"] is None else np.array(held_out["measured"])
+        errors = 1.0 - np.array(held_out["correct"], float).reshape(-1, SIZE).mean(1)
+        course.add(record["step"], rows[::SIZE] // SIZE, errors[None])
+        yield course
+
+
+@pytest.mark.parametrize("blocks", [2, 8, 32])
+def test_a_fall_is_measured_where_inputs_take_turns(blocks):
+    *_, course = course_of(run(falling(400, by=0.1), blocks=blocks))
+    [test] = contrasts(course, 0.4, NONE)
+    assert 0.05 < test.rise < 0.15
+    assert test.z > 3
+    assert test.chance < 0.001
+
+
+def test_choosing_the_best_time_costs_nothing():
+    """On flat courses the rise is 0 on average, though the best of all times is what it is measured from."""
+    found = []
+    for seed in range(12):
+        for place, course in enumerate(course_of(run(lambda step: 0.85, 200, blocks=8, seed=seed))):
+            if place > 100 and place % 20 == 0:
+                found.append(contrasts(course, 0.2, NONE)[0])
+    assert abs(np.mean([test.rise for test in found])) < 0.01
+    assert 0.6 < np.std([test.z for test in found]) < 1.6
+
+
+def test_the_error_of_the_mean_is_never_judged_by_one_or_two_differences():
+    few = np.zeros(32)
+    few[:2] = 1 / 16
+    assert contrast(few).z < 1.5
+    assert contrast(np.zeros(32)).z == 0.0
+
+
+def test_few_blocks_tell_less():
+    few, many = np.tile([0.0, 0.1], 4), np.tile([0.0, 0.1], 16)
+    t = few.mean() / (few.std(ddof=1) / 8**0.5)
+    assert contrast(few).z < 0.8 * t
+    assert contrast(many).z > 1.7 * contrast(few).z
+
+
+def test_nothing_is_compared_before_there_are_blocks_enough():
+    course = Course(32, 1)
+    for step in range(12):
+        course.add(step, np.arange(3) + 3 * (step % 2), np.zeros((1, 3)))
+        assert contrasts(course, 0.4, NONE) is None
+
+
+def test_what_has_not_fallen_far_enough_has_no_best_time():
+    course = Course(32, 2)
+    for step, value in ((0, 0.2), (10, 0.15), (50, 0.15), (200, 0.3), (300, 0.3)):
+        draw = np.random.default_rng(step).normal(size=(2, 32))
+        course.add(step, np.arange(32), value + 0.01 * draw)
+    plain, deep = contrasts(course, 0.1, np.array([0.0, 0.1]))
+    assert plain.z > 5
+    assert deep.rise == deep.z == 0.0
+
+
+def test_few_inputs_are_compared_one_by_one():
+    course, draw = Course(20, 1), np.random.default_rng(0)
+    for step in range(100):
+        rows = draw.permutation(20)[:5]
+        course.add(10 * step, np.sort(rows), np.full((1, 5), float(step > 70)))
+    [test] = contrasts(course, 0.1, NONE)
+    assert test.rise == 1.0
+
+
+def test_the_lowest_step_is_the_best_of_the_run():
+    *_, course = course_of(run(falling(400, by=0.2), blocks=8))
+    assert 100 < lowest_step(course, 0, 0.0) < 500
+    *_, course = course_of(run(learned, 60, blocks=8))
+    assert lowest_step(course, 0, 0.0) > 30
