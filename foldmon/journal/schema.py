@@ -141,14 +141,6 @@ class WarningEvent(_WarningEvent, total=False):
     best_step: int | None  # at which it was best
 
 
-class TestEntry(TypedDict):
-    """One quantity of the held-out inputs now against its lowest so far, the same inputs both times."""
-
-    rise: float  # mean of the paired differences
-    z: float  # in standard errors
-    inputs: int  # number of inputs compared
-
-
 class _Warning(TypedDict):
     level: int  # in force: 0, 1 or 2
     event: WarningEvent | None
@@ -159,7 +151,9 @@ class WarningEntry(_Warning, total=False):
 
     score: float | None  # from 0 to 1, a test passes at 0.5; None where nothing could be tested
     best_step: int | None  # with the best held-out score
-    tests: dict[str, TestEntry]  # by quantity: "error", "loss", "turned"; of the surest length of now
+    # By quantity ("error", "loss", "turned"), now against its lowest so far over the same inputs: "rise" (the
+    # mean of the paired differences), "z" (that in standard errors), "inputs" (the number compared).
+    tests: dict[str, dict[str, float]]
 
 
 class _RunCosts(TypedDict):

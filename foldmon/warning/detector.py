@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from foldmon.journal.schema import Record, TestEntry
+from foldmon.journal.schema import Record
 from foldmon.warning import words
 from foldmon.warning.course import training_time
 from foldmon.warning.finding import Finding, FoldingWarning
@@ -55,7 +55,7 @@ class Detector:
         self._followed, self._layers = Followed(), LayerFolding()
         self._training, self._validation = LoggedLoss(), ValidationLoss()
         self._passing: dict[str, list[float]] = {}
-        self.tests: dict[str, TestEntry] = {}
+        self.tests: dict[str, dict[str, float]] = {}
         self.level = 0
         self.score = math.nan
 

@@ -28,7 +28,9 @@ def assert_keys(part, schema) -> None:
 def test_a_record_holds_every_key_of_the_schema_and_no_other(mlp, held_out, tmp_path, method):
     options = {"every": 5, "method": method, "background": False, "exporters": [], "log_dir": tmp_path}
     with foldmon.watch(mlp, held_out, **options) as monitor:
-        monitor._alarm._detector.update = lambda record: foldmon.FoldingWarning(record["step"], 1, ("why",))
+        monitor._alarm._detector.update = lambda record: foldmon.FoldingWarning(
+            record["step"], 1, ("why",), kind="loss", best_step=5
+        )
         monitor.log(loss=1.0)
         train(mlp, 10)
     records = read_journal(monitor.journal_path)
@@ -37,4 +39,5 @@ def test_a_record_holds_every_key_of_the_schema_and_no_other(mlp, held_out, tmp_
         assert flaw(record) is None
         assert_keys(record, SCHEMAS[record["kind"]])
     warnings = [record["warning"]["event"] for record in records if record["kind"] == "probe"]
-    assert warnings[-1] == {"step": 10, "severity": 1, "reasons": ["why"]}
+    expected = {"step": 10, "severity": 1, "reasons": ["why"], "kind": "loss", "best_step": 5}
+    assert warnings[-1] == expected
