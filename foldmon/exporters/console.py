@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from foldmon.exporters.words import scores_text
 from foldmon.journal.schema import ProbeRecord, Record, StartRecord, is_probe, is_start
 
 _MISSED_SHOWN = 3
@@ -82,6 +83,9 @@ def probe_line(record: ProbeRecord) -> str:
     text = f"step {record['step']}: phi {record['phi']:.4f} [{low:.4f}, {high:.4f}]"
     if (decision := record["decision"]) is not None:
         text += f", {decision['changes']:.1f} class changes a path"
+    if (held_out := record.get("held_out")) is not None:
+        scores = scores_text(held_out["accuracy"], held_out["loss"])
+        text += f", {scores}" if scores else ""
     if isinstance(measured := record.get("measured"), list):
         text += f" ({len(measured)} of {record.get('pairs', '?')} pairs)"
     # At the very start no training time has passed that a cost could be a share of.

@@ -15,6 +15,7 @@ from foldmon.exporters.base import PermanentError, WriteReport
 from foldmon.exporters.charts import Charts
 from foldmon.exporters.pictures import Pictures
 from foldmon.exporters.scalars import safe_name, scalars
+from foldmon.exporters.words import warning_text
 from foldmon.journal.schema import ProbeRecord, Record, StartRecord, is_probe, is_start
 
 logger = logging.getLogger("foldmon")
@@ -159,7 +160,7 @@ class MLflowExporter:
     def _log_warnings(self, probes: Sequence[ProbeRecord]) -> None:
         for record in probes:
             if (event := record["warning"]["event"]) is not None:
-                text = f"step {event['step']}, severity {event['severity']}: " + "; ".join(event["reasons"])
+                text = warning_text(event)
                 self._client.set_tag(self.run_id, "foldmon.warning", text[:_TAG_LENGTH])
                 self._warned[record["seq"]] = f"- {text}"
                 self._log_note()

@@ -128,17 +128,22 @@ def _encoded(events: Iterable[Any]) -> bytes:
 
 
 def _layout() -> Any:
-    """Charts of the Custom Scalars tab: phi in its interval, then all layers in one chart each."""
+    """Charts of the Custom Scalars tab: what has an interval in it, then all layers in one chart each."""
     from torch.utils.tensorboard.summary import custom_scalars
 
-    interval = ["folding/network", "folding_ci/network_lower", "folding_ci/network_upper"]
     charts = {
-        "phi, 95% interval": ["Margin", interval],
+        "phi, 95% interval": _margin("folding", "network"),
+        "held-out accuracy, 95% interval": _margin("heldout", "accuracy"),
+        "held-out loss, 95% interval": _margin("heldout", "loss"),
         "folding by layer": _lines("folding/layer/"),
         "cumulative folding: the depth profile": _lines("folding/cumulative/"),
         "decision folding": _lines("folding/decision/"),
     }
     return custom_scalars({"folding": charts})  # type: ignore[no-untyped-call]
+
+
+def _margin(group: str, name: str) -> list[Any]:
+    return ["Margin", [f"{group}/{name}", f"{group}_ci/{name}_lower", f"{group}_ci/{name}_upper"]]
 
 
 def _lines(prefix: str) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from foldmon.exporters.charts import Charts
 from foldmon.exporters.scalars import scalars
+from foldmon.exporters.words import warning_text
 from foldmon.journal.schema import Record, WarningEvent, is_probe
 
 _STEP = "foldmon/step"
@@ -52,7 +53,7 @@ class WandbExporter:
         self.run = active
         self._last_seq = -1
         self.run.define_metric(_STEP, hidden=True)
-        for group in ("folding/*", "folding_ci/*", "foldmon/*"):
+        for group in ("folding/*", "folding_ci/*", "heldout/*", "heldout_ci/*", "foldmon/*"):
             self.run.define_metric(group, step_metric=_STEP)
 
     def recall(self, earlier: Iterable[Record]) -> None:
@@ -73,6 +74,6 @@ class WandbExporter:
         """Nothing is held: the run is the user's."""
 
     def _warn(self, event: WarningEvent) -> None:
-        text = f"step {event['step']}, severity {event['severity']}: " + "; ".join(event["reasons"])
+        text = warning_text(event)
         self.run.summary["foldmon/warning"] = text
         self.run.alert(title="foldmon warning", text=text)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from foldmon.exporters.words import joined, scores_text
 from foldmon.journal.finding import JOURNAL, SUBRUN, journal_of
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
@@ -113,8 +114,10 @@ def line_of(row: Row) -> str:
     text = f"step {row.step:>9,}  phi {number(values['phi'])}{bounds(values['lower'], values['upper'])}"
     if values["changes"] is not None:
         text += f"  decision {values['changes']:.2f}"
+    if scores := scores_text(values["heldout_accuracy"], values["heldout_loss"]):
+        text += f"  {scores}"
     if of := share(values["measured"], values["pairs"]):
         text += f"  ({of})"
     if row.event is not None:
-        text += f"  WARNING {row.event['severity']}: {'; '.join(row.event['reasons'])}"
+        text += f"  WARNING {row.event['severity']}: {joined(row.event['reasons'])}"
     return printable(text)

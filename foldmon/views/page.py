@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from foldmon.exporters.words import joined
 from foldmon.journal.finding import journal_of, label_of
 from foldmon.journal.following import Tail
 from foldmon.journal.resuming import probes_of
@@ -190,7 +191,7 @@ def _probe_rows(probes: dict[str, list[Record]]) -> Iterable[list[Any]]:
             yield [
                 label,
                 *numbers,
-                "; ".join(event.get("reasons", ())),
+                joined(event.get("reasons", ())),
                 *(values.get(name) for name in logged),
             ]
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foldmon.exporters.scale import reach
+from foldmon.exporters.scale import reach, settled
 from foldmon.journal.resuming import probes_of
 from foldmon.journal.schema import Record
 from foldmon.views.run.best import best_of
 from foldmon.views.run.rows import Row, readable
+from foldmon.views.run.scores import users_scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ _ACCENT, _QUIET, _WARN = "#0077bb", "#8a8f98", "#c2570c"
 # TensorBoard's own colours of runs, so that a run looks the same in a figure and in the tab.
 _PALETTE = ("#ff7043", "#0077bb", "#cc3311", "#33bbee", "#ee3377", "#009988", "#8a8f98")
 _MOST_NAMES = 24
+_SCORES = {"heldout_accuracy": "held-out accuracy", "heldout_loss": "held-out loss"}
 
 
 def require_matplotlib() -> None:
@@ -36,7 +38,7 @@ def require_matplotlib() -> None:
 
 
 def plot_history(records: Iterable[Record], *, title: str | None = None) -> Figure:
-    """One run: phi with its interval, decision folding, layer x step, and the depth profile.
+    """One run: phi, held-out scores where known, decision folding, layer x step, and the depth profile.
 
     Args:
         records: of a journal (others than probes are left out), or ``report.to_dict()`` of each report.
@@ -61,14 +63,19 @@ def plot_history(records: Iterable[Record], *, title: str | None = None) -> Figu
     rows = rows_of(records)
     if not rows:
         raise ValueError("nothing to plot yet: no probe has been recorded")
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    axes = figure.subplots(2, 2, width_ratios=(2, 1))
+    scores = [name for name in _SCORES if any(row.values[name] is not None for row in rows)]
+    figure = Figure(figsize=(14 if scores else 10, 6), layout="constrained")
+    axes = figure.subplots(2, 3 if scores else 2, width_ratios=(2, 2, 1.4) if scores else (2, 1))
     _phi(axes[0, 0], rows, _ACCENT)
-    _decision(axes[0, 1], rows)
+    _decision(axes[0, -1], rows)
     _say_what_is_cut_off(axes[0, 0], rows, "phi")
-    _say_what_is_cut_off(axes[0, 1], rows, "changes")
+    _say_what_is_cut_off(axes[0, -1], rows, "changes")
     _heat_map(figure, axes[1, 0], rows)
-    _profile(axes[1, 1], rows)
+    _profile(axes[1, -1], rows)
+    for place, name in enumerate(scores):
+        _score(axes[place, 1], rows, name)
+    if len(scores) == 1:
+        axes[1, 1].remove()
     if title is not None:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure
@@ -124,14 +131,39 @@ def _decision(axes: Axes, rows: list[Row], colour: str = _ACCENT) -> None:
     axes.set_ylabel("class changes a path", fontsize=8)
 
 
+def _score(axes: Axes, rows: list[Row], name: str) -> None:
+    """A held-out score with its interval, on a scale that spans what follows the first tenth of the steps."""
+    steps, title = [row.step for row in rows], _SCORES[name]
+    low, value, high = (_numbers(rows, column) for column in (f"{name}_lower", name, f"{name}_upper"))
+    axes.fill_between(steps, low, high, color=_ACCENT, alpha=0.18, lw=0)
+    axes.plot(steps, value, color=_ACCENT, lw=1.4, marker=_marker(rows), ms=3, label="measured")
+    kind = name.replace("heldout", "user")
+    own = zip(steps, users_scores(kind, [row.logged for row in rows]), strict=True)
+    if known := [(step, score) for step, score in own if score is not None]:
+        axes.plot(*zip(*known, strict=True), color=_QUIET, lw=1, ls="--", label="logged by you")
+        axes.legend(frameon=False, fontsize=7)
+    _mark_warnings(axes, rows)
+    axes.margins(x=0)
+    late = np.concatenate([column[settled(steps) :] for column in (low, value, high)])
+    if (late := late[np.isfinite(late)]).size:
+        room = 0.1 * np.ptp(late) or 0.05
+        axes.set_ylim(late.min() - room, late.max() + room)
+    axes.set_xlabel("step", fontsize=8)
+    _quieten(axes, f"{title}, 95% interval")
+
+
+def _mark_warnings(axes: Axes, rows: list[Row]) -> None:
+    for row in rows:
+        if row.event is not None:
+            axes.axvline(row.event["step"], color=_WARN, lw=1, ls=":")
+
+
 def _marker(rows: list[Row]) -> str | None:
     return "o" if len(rows) == 1 else None
 
 
 def _finish(axes: Axes, title: str, rows: list[Row], *names: str) -> None:
-    for row in rows:
-        if row.event is not None:
-            axes.axvline(row.event["step"], color=_WARN, lw=1, ls=":")
+    _mark_warnings(axes, rows)
     axes.margins(x=0)
     top = max(reach([row.step for row in rows], _numbers(rows, name)) for name in names)
     of_others = 0.0 if axes.get_autoscaley_on() else axes.get_ylim()[1]

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from foldmon.exporters.words import joined
 from foldmon.views.run.changed import most_changed
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
@@ -40,10 +41,11 @@ def picture(run: Run, width: int, height: int) -> Group:
     phi, low, high, changes = (last.values[name] for name in ("phi", "lower", "upper", "changes"))
     parts: list[RenderableType] = [title, _line(_facts(run, last), "dim")]
     parts.append(_curve(rows, "phi", "phi", number(phi) + bounds(low, high), width))
+    parts += _scores(rows, width)
     if changes is not None:
         parts.append(_curve(rows, "changes", "decision", f"{changes:.2f} changes a path", width))
     for event in [row.event for row in rows if row.event is not None][-2:]:
-        text = f"▲ step {event['step']:,}: {'; '.join(event['reasons'])}"
+        text = f"▲ step {event['step']:,}: {joined(event['reasons'])}"
         parts.append(_line(text, "red" if event["severity"] > 1 else "yellow"))
     parts.append("")
     if (left := height - len(parts)) > 1:
@@ -69,10 +71,22 @@ def _facts(run: Run, last: Row) -> str:
     return f"{state} · step {last.step:,} · {how} · {counted(len(last.layers), 'layer')}{cost}"
 
 
-def _curve(rows: list[Row], name: str, label: str, latest: str, width: int) -> Text:
+def _curve(rows: list[Row], name: str, label: str, latest: str, width: int, *, fitted: bool = False) -> Text:
     room = max(10, width - _LABEL - len(latest) - 3)
-    line = sparkline([row.step for row in rows], [row.values[name] for row in rows], room)
+    line = sparkline([row.step for row in rows], [row.values[name] for row in rows], room, fitted=fitted)
     return Text.assemble(f"{label:<{_LABEL}}{line}  ", (latest, "bold"), no_wrap=True, overflow="ellipsis")
+
+
+def _scores(rows: list[Row], width: int) -> list[Text]:
+    """Held-out scores, as far as they are known, each on a scale of its own."""
+    curves = []
+    for name, label, shown in (
+        ("heldout_accuracy", "accuracy", "{:.1%} held-out"),
+        ("heldout_loss", "loss", "{:.4f} held-out"),
+    ):
+        if (latest := rows[-1].values[name]) is not None:
+            curves.append(_curve(rows, name, label, shown.format(latest), width, fitted=True))
+    return curves
 
 
 def _layers(rows: list[Row], width: int, most: int) -> list[RenderableType]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TypeGuard
 
-from foldmon.exporters.scale import reach
+from foldmon.exporters.scale import reach, settled
 
 _RISING = "▁▂▃▄▅▆▇█"
 
 
-def sparkline(steps: Sequence[int], values: Sequence[float | None], width: int) -> str:
+def sparkline(
+    steps: Sequence[int], values: Sequence[float | None], width: int, *, fitted: bool = False
+) -> str:
     """A curve over the steps, the latest at the right; a space where a value is missing.
 
     By step and not by probe: probes are dense at the beginning of a run, which would else take most of the
@@ -21,11 +24,15 @@ def sparkline(steps: Sequence[int], values: Sequence[float | None], width: int) 
         steps: of the probes, in order, at least one.
         values: not negative; the scale is from 0 to where ``reach`` ends, beyond it the line is full.
         width: characters at most.
+        fitted: the scale begins at the lowest value after the first tenth of the steps instead.
 
     Example:
         >>> sparkline([0, 1, 2, 3], [0.0, 1.0, None, 2.0], 10), sparkline([0, 20, 99], [0.0, 4.0, 8.0], 10)
         ('▁▅ █', '▁▁▅▅▅▅▅▅▅█')
     """
+    if fitted:
+        low = min((value for value in values[settled(steps) :] if _is_finite(value)), default=0.0)
+        values = [None if value is None else max(value - low, 0.0) for value in values]
     cells = _in_cells(steps, values, width)
     top = reach(steps, [math.nan if value is None else value for value in values]) or 1.0
     return "".join(
@@ -96,5 +103,9 @@ def _in_cells(steps: Sequence[int], values: Sequence[float | None], width: int) 
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None and math.isfinite(value)]
+    known = [value for value in values if _is_finite(value)]
     return sum(known) / len(known) if known else None
+
+
+def _is_finite(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 
 import foldmon
-from tests.exporters.examples import probe, start
+from tests.exporters.examples import held_out, probe, start
 
 
 def printed(*records) -> list[str]:
@@ -35,6 +35,13 @@ def test_a_share_of_the_pairs_is_said():
     [line] = printed(probe(0) | {"pairs": 64, "measured": [3, 5]})
     assert line.endswith("1.5 class changes a path (2 of 64 pairs)")
     assert "pairs" not in printed(probe(0) | {"pairs": 64, "measured": None})[0]
+
+
+def test_held_out_scores_are_said_where_they_are_known():
+    [line] = printed(probe(0) | {"held_out": held_out()})
+    assert "held-out accuracy 90.0%, loss 0.3100" in line
+    unknown = held_out(loss=None, loss_interval=None, accuracy=None, accuracy_interval=None)
+    assert "held-out" not in printed(probe(0) | {"held_out": unknown})[0]
 
 
 def test_a_warning_is_never_left_out():

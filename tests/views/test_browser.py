@@ -140,15 +140,71 @@ def test_hovering_gives_values_and_the_warnings_reasons(page, runs):
     page.wait_for("document.querySelector('.tooltip').hidden")
 
 
+def test_what_became_of_the_held_out_scores_stands_beside_folding(page, runs):
+    records = runs[1]["noisy/foldmon"][1:]
+    charts = {name: f"document.querySelector('[data-chart={name}]')" for name in ("phi", "heldout_accuracy")}
+    boxes = [page.evaluate(f"{chart}.getBoundingClientRect().toJSON()") for chart in charts.values()]
+    assert boxes[0]["top"] == boxes[1]["top"], "side by side"
+    assert boxes[0]["right"] <= boxes[1]["left"]
+    assert abs(boxes[0]["width"] - boxes[1]["width"]) < 2
+    noisy = 'window.foldmonPage.runs.get("noisy/foldmon")'
+    for column, key in (("heldout_accuracy", "accuracy"), ("heldout_loss", "loss")):
+        assert page.evaluate(f"{noisy}.columns.{column}") == [r["held_out"][key] for r in records]
+    assert page.evaluate(f"{noisy}.columns.score") == [r["warning"]["score"] for r in records]
+    page.evaluate("window.foldmonPage.setCursor(2000); window.foldmonPage.charts[1].tell()")
+    chosen = next(r for r in records if r["step"] == 2000)["held_out"]
+    low, high = chosen["accuracy_interval"]
+    assert f"{chosen['accuracy']:.1%}  [{low:.1%}, {high:.1%}]" in _text(page, ".tooltip")
+
+
+def test_the_warnings_sentence_is_the_first_thing_to_read(page, runs):
+    warning = next(r for r in runs[1]["noisy/foldmon"][1:] if r["warning"]["event"])["warning"]["event"]
+    assert page.evaluate("[...document.querySelectorAll('.alerts .sentence')].map((s) => s.textContent)") == [
+        warning["reasons"][0]
+    ]
+    assert f"step {warning['step']:,}" in _text(page, ".alerts")
+    top = "getBoundingClientRect().top"
+    assert page.evaluate(
+        f"document.querySelector('.alerts').{top} < document.querySelector('.overview').{top}"
+    )
+    page.evaluate("window.foldmonPage.toggle('noisy/foldmon', false)")
+    page.wait_for("document.querySelector('.alerts').hidden")
+    page.evaluate("window.foldmonPage.toggle('noisy/foldmon', false)")
+
+
+def test_scores_of_the_users_own_are_drawn_where_nothing_was_measured(browser, tmp_path):
+    """Without labels what the user logs stands in their place; what no run has takes no room."""
+    browser.errors.clear()
+    records = [r | {"held_out": None} for r in journals.training(30, 3)]
+    for i, record in enumerate(records[1:]):
+        record["logged"] = {"loss": 0.1, "val_acc": 50.0 + i} if i % 3 == 0 else {}
+    journals.write(tmp_path / "run" / "journal.jsonl", records)
+    page, *_ = write_report([tmp_path / "run"], tmp_path / "report.html")
+    browser.open(page.as_uri())
+    browser.wait_for(_LOADED)
+    browser.wait_for("!document.querySelector('[data-chart=heldout_accuracy]').hidden")
+    own = "[...window.foldmonPage.runs.values()][0].columns.user_accuracy"
+    assert browser.evaluate(own) == [(50.0 + i) / 100 if i % 3 == 0 else None for i in range(30)]
+    assert "your val_acc" in browser.evaluate(
+        "document.querySelector('[data-chart=heldout_accuracy]').textContent"
+    )
+    assert browser.evaluate("document.querySelector('[data-chart=heldout_loss]').hidden")
+    assert browser.errors == []
+
+
 def test_how_many_pairs_stand_behind_a_point_is_told(page):
     card, own = _card("shares/foldmon"), "window.foldmonPage.cards.get('shares/foldmon')"
-    assert page.evaluate(f"{card}.querySelector('.headline').textContent").endswith("1,099, all 64 pairs")
+    assert (
+        page.evaluate(f"{card}.querySelector('.headline').textContent")
+        .split("held-out")[0]
+        .endswith("1,099, all 64 pairs")
+    )
     page.evaluate("window.foldmonPage.charts[0].plot.focus()")
     page.evaluate("window.foldmonPage.setCursor(0); window.foldmonPage.charts[0].tell()")
     text = _text(page, ".tooltip")
     assert "shares, 5 of 64 pairs" in text
     assert "clean, all 64 pairs" not in text  # an older journal does not say
-    page.wait_for(f"{card}.querySelector('.headline').textContent.endsWith('at step 0, 5 of 64 pairs')")
+    page.wait_for(f"{card}.querySelector('.headline').textContent.includes('at step 0, 5 of 64 pairs')")
     page.wait_for(f"{own}.probe?.seq === 1")
     page.evaluate(f"{card}.querySelector('.numbers').open = true")
     page.wait_for(f"{card}.querySelector('.numbers').textContent.includes('5 of 64 pairs measured')")

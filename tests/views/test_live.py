@@ -41,6 +41,7 @@ def test_without_a_terminal_every_probe_is_a_line(tmp_path):
     assert len(lines) == 13
     for line, record in zip(lines, records[1:], strict=False):
         assert f"{record['phi']:.4f}" in line
+        assert f"held-out accuracy {record['held_out']['accuracy']:.1%}, loss" in line
     assert sum("WARNING 1" in line for line in lines) == 1
     assert lines[-1] == "ended"
     assert "\x1b" not in out.getvalue()
@@ -72,6 +73,21 @@ def test_a_run_that_has_not_begun_is_waited_for(tmp_path, monkeypatch, given, ma
     out = io.StringIO()
     live(tmp_path / given, stream=out)
     assert out.getvalue().endswith("ended\n")
+
+
+def test_the_picture_has_curves_of_held_out_scores_where_they_are_known(tmp_path):
+    records = journals.training(60, 3, memorises=True)
+    shown = []
+    for held_out in ({}, {"held_out": None}):
+        journal = journals.write(tmp_path / "journal.jsonl", [record | held_out for record in records])
+        run = Run(journal, "run", "run")
+        run.refresh()
+        shown.append(_drawn(run, 100, 24))
+    [accuracy] = [line for line in shown[0] if line.startswith("accuracy")]
+    assert f"{records[-1]['held_out']['accuracy']:.1%} held-out" in accuracy
+    assert "▁" in accuracy
+    assert any(line.startswith("loss") for line in shown[0])
+    assert not any(line.startswith(("accuracy", "loss")) for line in shown[1])
 
 
 def test_a_line_and_the_picture_say_how_many_pairs_were_measured(tmp_path):

@@ -18,19 +18,23 @@ def _curve(axes):
 def test_the_figure_draws_the_journals_phi():
     records = journals.training(15, 4, memorises=True)
     figure = plot_history(records, title="noisy")
-    phi, decision, heat, profile = figure.axes[:4]
+    phi, accuracy, decision, heat, loss, profile = figure.axes[:6]
+    for axes, key in ((accuracy, "accuracy"), (loss, "loss")):
+        assert _curve(axes) == [record["held_out"][key] for record in records[1:]]
+        warned = next(r["step"] for r in records[1:] if r["warning"]["event"])
+        assert [warned, warned] in [list(line.get_xdata()) for line in axes.lines]
     assert _curve(phi) == [record["phi"] for record in records[1:]]
     assert _curve(decision) == [record["decision"]["changes"] for record in records[1:]]
     assert [label.get_text() for label in heat.get_yticklabels()] == journals.layer_names(4)
     assert [line.get_label().split(",")[0] for line in profile.lines] == [
-        "start", "best (least decision folding)", "latest"
+        "start", "best (highest held-out accuracy)", "latest"
     ]  # fmt: skip
 
 
 def test_what_is_high_at_the_beginning_does_not_press_the_rest_flat():
     records = journals.rotating(100)
     later = max(r["phi_interval"][1] for r in records[1:] if r["step"] >= 110)
-    phi, _, heat = plot_history(records).axes[:3]
+    phi, _, _, heat = plot_history(records).axes[:4]
     assert later < phi.get_ylim()[1] < 1.1 * later
     assert "↑ 0.5 at step 0" in [text.get_text() for text in phi.texts]
     assert heat.collections[0].norm.vmax < 0.2
@@ -62,6 +66,27 @@ def test_reports_of_a_measurement_can_be_drawn(mlp, held_out):
     assert _curve(plot_history(records).axes[0]) == [report.phi for report in reports]
     assert f"{reports[-1].phi:.4f}" in history_html(records)
     assert torch.isfinite(torch.tensor(_curve(plot_history(records).axes[0]))).all()
+
+
+def test_held_out_scores_stand_in_notebooks_where_they_are_known():
+    records = journals.training(15, 4, memorises=True)
+    page = history_html(records)
+    last = records[-1]["held_out"]
+    assert f"held-out accuracy {last['accuracy']:.1%}, loss {last['loss']:.4f}" in page
+    assert page.count("<svg") == 3
+    assert page.count("stroke-dasharray") == 3, "the warning is marked in each"
+    without = [record | {"held_out": None} for record in records]
+    assert history_html(without).count("<svg") == 1
+    assert len(plot_history(without).axes) == 5, "four pictures and the scale of one"
+
+
+def test_the_users_own_scores_are_drawn_beside_the_measured_ones():
+    records = journals.training(15, 4)
+    for record in records[3::2]:
+        record["logged"] = {"val_accuracy": 80.0}
+    accuracy = plot_history(records).axes[1]
+    assert list(accuracy.lines[1].get_ydata()) == [0.8] * 7
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["measured", "logged by you"]
 
 
 def test_a_gap_stays_a_gap():

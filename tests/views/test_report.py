@@ -43,7 +43,7 @@ def test_the_tables_hold_every_number_of_the_journals(two_runs, tmp_path):
         assert [float(row["phi"]) for row in mine] == [record["phi"] for record in records[1:]]
         assert [int(row["step"]) for row in mine] == [record["step"] for record in records[1:]]
     assert [row["val_loss"] for row in rows if row["run"] == "noisy"][4] == "0.25"
-    assert any("decision folding" in row["reasons"] for row in rows)
+    assert any("8.4 points below its best" in row["reasons"] for row in rows)
     cells = _table(layers)
     record = two_runs["clean"][1][3]
     mine = [c for c in cells if c["run"] == "clean" and int(c["step"]) == record["step"]]
@@ -65,6 +65,8 @@ def test_the_words_state_what_happened(two_runs, tmp_path):
     assert f"phi began at {first['phi']:.4f} and ended at {last['phi']:.4f}" in text
     assert "There was no warning." in text
     assert "1 warning: step" in text
+    best = max(two_runs["noisy"][1][1:], key=lambda record: record["held_out"]["accuracy"])
+    assert f"it was best at step {best['step']:,} ({best['held_out']['accuracy']:.1%})" in text
     assert "highest val" not in text
     assert "lowest val_loss" in text
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from foldmon.exporters.scale import settled
 from foldmon.views.run.rows import Row
-
-_HIGHER = re.compile(r"acc|f1|auc|precision|recall|score|bleu|r2", re.IGNORECASE)
-_LOWER = re.compile(r"loss|err|perplexity|ppl|mse|mae|nll", re.IGNORECASE)
-_HELD_OUT = re.compile(r"val|test|eval|held", re.IGNORECASE)
-_IN_TRAINING = re.compile(r"train", re.IGNORECASE)
+from foldmon.views.run.scores import HELD_OUT, LOWER, best_named
 
 LEAST_FOLDING = "least decision folding"
 
@@ -26,13 +21,12 @@ class Best(NamedTuple):
 
 
 def best_of(rows: Sequence[Row]) -> Best | None:
-    """``best_probe`` of a run's rows."""
-    columns = (
-        [row.step for row in rows],
-        [row.logged for row in rows],
-        [row.values["changes"] for row in rows],
-    )
-    return best_probe(*columns)
+    """``best_probe`` of a run's rows; without a held-out score of the user's own by what foldmon measured."""
+    steps = [row.step for row in rows]
+    logged: list[dict[str, float]] = [row.logged for row in rows]
+    if not HELD_OUT.search(best_named(logged) or ""):
+        logged = [row.logged | _measured(row) for row in rows]
+    return best_probe(steps, logged, [row.values["changes"] for row in rows])
 
 
 def best_probe(
@@ -55,8 +49,8 @@ def best_probe(
         >>> best_probe([0, 5, 9], [{}, {}, {}], [0.0, 1.1, 1.4])
         Best(row=1, why='least decision folding')
     """
-    if (name := _score(logged)) is not None:
-        sign = 1.0 if _LOWER.search(name) else -1.0
+    if (name := best_named(logged)) is not None:
+        sign = 1.0 if LOWER.search(name) else -1.0
         scores = [sign * values.get(name, math.inf) for values in logged]
         scores = [score if math.isfinite(score) else math.inf for score in scores]
         index = min(range(len(scores)), key=scores.__getitem__)
@@ -68,13 +62,7 @@ def best_probe(
     return Best(min(known, key=lambda index: float(changes[index])), LEAST_FOLDING)
 
 
-def _score(logged: Sequence[dict[str, float]]) -> str | None:
-    """The logged name that most looks like a held-out score."""
-    names = {name: None for values in logged for name, value in values.items() if math.isfinite(value)}
-    scores = [
-        name
-        for name in names
-        if (_HIGHER.search(name) or _LOWER.search(name)) and not _IN_TRAINING.search(name)
-    ]
-    scores.sort(key=lambda name: (not _HELD_OUT.search(name), not _HIGHER.search(name)))
-    return scores[0] if scores else None
+def _measured(row: Row) -> dict[str, float]:
+    """The held-out scores that foldmon measured, by names that the score is recognised by."""
+    scores = {"held-out accuracy": "heldout_accuracy", "held-out loss": "heldout_loss"}
+    return {name: row.values[key] for name, key in scores.items() if row.values[key] is not None}

@@ -21,6 +21,7 @@ from foldmon.views.run.rows import (
     finite,
     readable,
 )
+from foldmon.views.run.scores import USERS, users_own, users_scores
 from foldmon.views.run.undrawn import UNDRAWN
 from foldmon.views.text import counted
 
@@ -123,7 +124,9 @@ class Run:
                 "start": _start(self.start),
                 "last_ms": (self.end or (rows[-1].values if rows else self.start) or {}).get("time_ms"),
                 "layers": list(layers),
-                "columns": {name: [row.values[name] for row in new] for name in COLUMNS},
+                "columns": {name: [row.values[name] for row in new] for name in COLUMNS}
+                | {kind: users_scores(kind, [row.logged for row in rows])[begin:] for kind in USERS},
+                "users": _users_names(rows),
                 "folding": _packed([folding for folding, _ in in_order]),
                 "cumulative": _packed([cumulative for _, cumulative in in_order]),
                 "warnings": [_event(row) for row in rows if row.event is not None],
@@ -184,6 +187,16 @@ def _start(record: Record | None) -> dict[str, Any] | None:
         "pairs": config.get("pairs"),
         "budget": config.get("budget"),
     }
+
+
+def _users_names(rows: list[Row]) -> dict[str, str]:
+    """What the user calls the held-out scores of their own."""
+    names: dict[str, str] = {}
+    for row in rows:
+        for kind in USERS.keys() - names:
+            if (name := users_own(kind, row.logged)) is not None:
+                names[kind] = name
+    return names
 
 
 def _event(row: Row) -> dict[str, Any]:

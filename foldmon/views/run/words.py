@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from foldmon.exporters.words import joined
 from foldmon.views.run.best import LEAST_FOLDING, best_probe
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
@@ -25,8 +26,27 @@ def in_words(run: Run) -> list[str]:
     sentences = [_extent(run), *_shares(rows), _phi(rows)]
     if len(rows) > 1:
         sentences += [_layers(rows), *_decision(run)]
-    sentences += [_warnings(rows), *_cost(rows[-1]), *run.problems()]
-    return sentences
+    # What happened comes first.
+    return [_warnings(rows), *_held_out(rows), *sentences, *_cost(rows[-1]), *run.problems()]
+
+
+def _held_out(rows: list[Row]) -> list[str]:
+    """What became of the held-out scores, and of the user's own."""
+    said = []
+    for name, kind, sign, shown in (
+        ("heldout_accuracy", "accuracy", -1.0, "{:.1%}"),
+        ("heldout_loss", "loss", 1.0, "{:.4f}"),
+    ):
+        known = [row for row in rows if row.values[name] is not None]
+        if known:
+            best = min(known, key=lambda row: sign * float(row.values[name]))
+            last, peak = shown.format(known[-1].values[name]), shown.format(best.values[name])
+            low, high = (known[-1].values[f"{name}_{end}"] for end in ("lower", "upper"))
+            interval = "" if low is None else f" [{shown.format(low)}, {shown.format(high)}]"
+            said.append(
+                f"Held-out {kind} ended at {last}{interval}; it was best at step {best.step:,} ({peak})."
+            )
+    return said
 
 
 def _extent(run: Run) -> str:
@@ -99,9 +119,7 @@ def _decision(run: Run) -> list[str]:
         )
     best = run.best()
     if best is not None and best.why != LEAST_FOLDING:
-        sentences.append(
-            f"The best probe by your own score ({best.why}) is that of step {rows[best.row].step:,}."
-        )
+        sentences.append(f"The best probe ({best.why}) is that of step {rows[best.row].step:,}.")
     return sentences
 
 
@@ -114,7 +132,7 @@ def _warnings(rows: list[Row]) -> str:
     if not events:
         return "There was no warning."
     said = "; ".join(
-        f"step {event['step']:,} (severity {event['severity']}): {', '.join(event['reasons'])}"
+        f"step {event['step']:,} (severity {event['severity']}): {joined(event['reasons'])}".rstrip(".")
         for event in events
     )
     return f"{counted(len(events), 'warning')}: {said}."
@@ -130,4 +148,6 @@ def _cost(last: Row) -> list[str]:
         if skipped
         else ""
     )
-    return [f"Measuring cost {share:.2%} of the training time{left}."]
+    seconds = last.values["cost_seconds"]
+    spent = "" if seconds is None else f"{seconds:.2f} s, "
+    return [f"Measuring cost {spent}{share:.2%} of the training time{left}."]

@@ -1,7 +1,7 @@
 // Everything of one run: what was measured, its warnings, and its three pictures.
 
 import { el, setText } from "./dom.js";
-import { duration, fold, int, percent, plural } from "./format.js";
+import { duration, fold, int, num, percent, plural, points } from "./format.js";
 import { HeatMap } from "./heatmap.js";
 import { Matrix } from "./matrix.js";
 import { Profile } from "./profile.js";
@@ -84,7 +84,19 @@ export class Card {
       low === null ? "" : el("span", { class: "interval", "data-low": low, "data-high": high }, ` [${fold(low)}, ${fold(high)}]`),
       el("span", { class: "at" }, " at step ", el("b", { class: "step", "data-value": run.steps[row] }, int(run.steps[row]))),
       el("span", { class: "at" }, run.pairs(row) ? `, ${run.pairs(row)}` : ""),
+      ...this.scores(row),
     );
+  }
+
+  /** The held-out scores beside phi, as far as they are known. */
+  scores(row) {
+    const { run } = this;
+    const score = (column, text, format) => {
+      const value = run.value(column, row);
+      if (value === null) return null;
+      return el("span", { class: "score" }, `${text} `, el("b", { class: column, "data-value": value }, format(value)));
+    };
+    return [score("heldout_accuracy", "held-out accuracy", points), score("heldout_loss", "loss", fold)].filter((node) => node !== null);
   }
 
   describe(row) {
@@ -95,7 +107,7 @@ export class Card {
     fill(this.problems, run.problems);
     fill(
       this.warnings,
-      run.warnings.map((warning) => `${warning.severity > 1 ? "Alarm" : "Warning"} at step ${int(warning.step)}: ${warning.reasons.join("; ")}`),
+      run.warnings.map(({ severity, step, reasons }) => `${severity > 1 ? "Alarm" : "Warning"} at step ${int(step)}: ${reasons.join(" ")}`),
     );
     this.warnings.querySelectorAll("li").forEach((item, i) => {
       item.dataset.severity = run.warnings[i].severity;
@@ -126,8 +138,13 @@ export class Card {
       const units = int(sites.reduce((sum, value) => sum + value, 0));
       if (sites.length) facts.push(`${plural(sites.length, "layer")}, ${units} units${missing ? `; ${missing} not covered` : ""}`);
     }
+    if (row >= 0 && run.value("heldout_loss", row) === null && run.value("heldout_accuracy", row) === null) {
+      facts.push("held-out loss and accuracy unknown (no labels, or no loss for them)");
+    }
     if (row >= 0) {
-      facts.push(`cost ${percent(run.value("overhead", row))} of training time`);
+      const seconds = run.value("cost_seconds", row);
+      const share = `${percent(run.value("overhead", row))} of training time`;
+      facts.push(seconds === null ? `cost ${share}` : `cost ${num(Number(seconds.toPrecision(2)))} s, ${share}`);
       const skipped = run.value("skipped", row);
       if (skipped) facts.push(`${plural(skipped, "probe")} skipped`);
     }

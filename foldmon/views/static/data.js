@@ -18,6 +18,7 @@ export class RunData {
     this.folding = this.cumulative = new Float32Array(0);
     this.warnings = [];
     this.best = null;
+    this.users = {};
     this.state = "loading";
     this.problems = [];
     this.start = null;
@@ -51,11 +52,16 @@ export class RunData {
     this.count = from + added;
     this.version = payload.version;
     this.stable = payload.stable;
-    for (const name of ["label", "warnings", "best", "state", "problems", "start", "total", "stride", "complete"]) {
+    for (const name of ["label", "warnings", "best", "users", "state", "problems", "start", "total", "stride", "complete"]) {
       this[name] = payload[name];
     }
     this.lastMs = payload.last_ms;
     return added > 0 || before !== JSON.stringify([this.version, this.count, this.state, this.problems, this.complete]);
+  }
+
+  /** Whether no warning is in force at the latest probe. */
+  get over() {
+    return !this.value("level", this.count - 1);
   }
 
   get steps() {
@@ -103,6 +109,17 @@ export class RunData {
     const width = this.layers.length;
     return this[matrix].subarray(row * width, (row + 1) * width);
   }
+}
+
+/** Smallest and largest of the finite numbers; [Infinity, -Infinity] where there is none. */
+export function range(values) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (!Number.isFinite(value)) continue;
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
 }
 
 /** Largest of many finite numbers, 0 where there is none. */

@@ -24,6 +24,11 @@ export function percent(share) {
   return `${Number((100 * share).toPrecision(2))}%`;
 }
 
+/** A share as a percentage with one decimal, so that values in a row line up. */
+export function points(share) {
+  return share === null || share === undefined ? "–" : `${(100 * share).toFixed(1)}%`;
+}
+
 /** Large numbers on an axis: 12k rather than 12,000. */
 export function short(value) {
   const size = Math.abs(value);

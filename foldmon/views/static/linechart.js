@@ -1,8 +1,8 @@
 // One number of every shown run over the steps, with its interval and the warnings.
 
-import { el, Surface } from "./dom.js";
-import { fold, int, short, shorten, ticks } from "./format.js";
-import { largest, reach } from "./data.js";
+import { el, setText, Surface } from "./dom.js";
+import { fold, int, points, short, shorten, ticks } from "./format.js";
+import { largest, range, reach } from "./data.js";
 import { ink } from "./theme.js";
 
 // From so many runs on, lines are thinner and intervals fainter.
@@ -11,8 +11,9 @@ const PAD = { left: 46, top: 14, bottom: 22 };
 
 export class LineChart {
   /**
-   * page: the state shared by all charts; spec: {title, hint, value, lower, upper, marks, direct}, with names
-   * of columns for value, lower and upper.
+   * page: the state shared by all charts; spec: {title, hint, value, lower, upper, own, direct, fitted, full, most,
+   * format}, with names of columns for value, lower, upper and own (the user's). A scale begins at 0; a `fitted` one
+   * spans the values, up to `most`; `full` ends it there whatever the values.
    */
   constructor(page, spec) {
     this.page = page;
@@ -20,13 +21,13 @@ export class LineChart {
     this.base = new Surface("base");
     this.overlay = new Surface("overlay");
     this.plot = el("div", { class: "plot", tabindex: "0", role: "img" }, this.base.canvas, this.overlay.canvas);
-    this.empty = el("p", { class: "nothing", hidden: true }, spec.nothing ?? "");
+    this.format = spec.format ?? fold;
+    this.hint = el("small", {}, spec.hint);
     this.node = el(
       "section",
       { class: "card", "data-chart": spec.value },
-      el("h2", {}, spec.title, el("small", {}, spec.hint)),
+      el("h2", {}, spec.title, this.hint),
       this.plot,
-      this.empty,
     );
     this.plot.addEventListener("pointermove", (event) => this.point(event));
     this.plot.addEventListener("pointerleave", () => page.setCursor(null));
@@ -36,7 +37,8 @@ export class LineChart {
   }
 
   runs() {
-    const has = (run) => run.count && (run.columns[this.spec.value] ?? []).some(Number.isFinite);
+    const { value, own } = this.spec;
+    const has = (run) => run.count && [value, own].some((name) => (run.columns[name] ?? []).some(Number.isFinite));
     // The one that is pointed at comes last and so on top.
     const late = (run) => Number(run.name === this.page.pointed);
     return this.page.shown().filter(has).sort((a, b) => late(a) - late(b));
@@ -49,20 +51,21 @@ export class LineChart {
     const box = { x0: PAD.left, x1: width - right, y0: PAD.top, y1: height - PAD.bottom };
     const steps = this.page.axis(box.x0, box.x1);
     const x = (step) => steps.x(step);
-    const y = (value) => box.y1 - (value / (this.top || 1)) * (box.y1 - box.y0);
-    // Of a single point that may lie above the scale.
-    const held = (value) => Math.max(y(value), box.y0);
+    const y = (value) => box.y1 - ((value - this.low) / (this.top - this.low || 1)) * (box.y1 - box.y0);
+    // Of a single point that may lie off the scale.
+    const held = (value) => Math.min(Math.max(y(value), box.y0), box.y1);
     return { width, height, box, steps, x, y, held };
   }
 
   draw() {
     const runs = this.runs();
-    const nothing = !runs.length;
-    this.empty.hidden = !nothing;
-    this.plot.hidden = nothing;
-    if (nothing) return;
-    const { value } = this.spec;
-    this.top = Math.max(...runs.map((run) => this.reach(run))) * 1.06 || 1;
+    if (!runs.length) return;
+    const { value, own } = this.spec;
+    [this.low, this.top] = this.scale(runs);
+    const theirs = own && runs.find((run) => run.users[own]);
+    const measured = runs.some((run) => range(run.columns[value] ?? [])[1] > -Infinity);
+    const dashed = theirs ? `your ${theirs.users[own]}` : "";
+    setText(this.hint, measured ? this.spec.hint + (dashed && `; dashed: ${dashed}`) : dashed);
     const at = this.layout();
     const ctx = this.base.begin(at.width, at.height);
     if (!ctx) return;
@@ -74,13 +77,37 @@ export class LineChart {
     ctx.clip();
     for (const run of runs) this.band(ctx, at, run);
     for (const run of runs) this.line(ctx, at, run);
+    if (own) for (const run of runs) this.dashed(ctx, at, run);
     ctx.restore();
     this.beyond(ctx, at, runs);
-    if (this.spec.marks) for (const run of runs) this.marks(ctx, at, run);
+    for (const run of runs) this.marks(ctx, at, run);
     if (this.spec.direct) this.labels(ctx, at, runs);
-    const said = runs.map((run) => `${run.label} ${fold(run.value(value, run.count - 1))}`).join(", ");
+    const said = runs.map((run) => `${run.label} ${this.format(run.value(value, run.count - 1))}`).join(", ");
     this.plot.setAttribute("aria-label", `${this.spec.title} over steps; latest: ${said}. Arrow keys read values.`);
     this.drawOverlay();
+  }
+
+  /** Where the scale begins and ends. */
+  scale(runs) {
+    const { fitted, full, most } = this.spec;
+    if (full) return [0, full];
+    if (!fitted) return [0, Math.max(...runs.map((run) => this.reach(run))) * 1.06 || 1];
+    const spans = runs.map((run) => this.span(run));
+    const [low, high] = [Math.min(...spans.map((span) => span[0])), Math.max(...spans.map((span) => span[1]))];
+    const room = 0.08 * (high - low || Math.abs(high) || 1);
+    // Close to 0 the scale begins there.
+    const begin = low >= 0 && low < 0.3 * high ? 0 : low - room;
+    return [begin, Math.min(high + room, most ? most + room / 3 : Infinity)];
+  }
+
+  /** Smallest and largest value of a run that a fitted scale covers; far ones of the first tenth are cut off. */
+  span(run) {
+    const { value, lower, upper, own } = this.spec;
+    const columns = [...[value, lower, upper].map((name) => run.columns[name] ?? []), run.columns[own] ?? []];
+    const whole = range(columns.flat());
+    const late = range(columns.flatMap((column) => column.slice(run.settled)));
+    const wide = whole[1] - whole[0] > 2 * (late[1] - late[0]);
+    return wide && !this.page.logarithmic && Number.isFinite(late[0]) ? late : whole;
   }
 
   /** Largest value of a run that the scale covers; on a logarithmic axis, made for the beginning, all are. */
@@ -91,17 +118,22 @@ export class LineChart {
     return this.page.logarithmic ? Math.max(late, largest(run.columns[value])) : reach(largest(bounds), late);
   }
 
-  /** Say how far the highest line goes where it leaves the scale. */
+  /** Say how far the lines go where they leave the scale. */
   beyond(ctx, at, runs) {
-    const tops = runs.map((run) => [largest(run.columns[this.spec.value]), run]);
-    const [top, run] = tops.reduce((most, next) => (next[0] > most[0] ? next : most));
-    if (top <= this.top) return;
-    const x = at.x(run.steps[run.columns[this.spec.value].indexOf(top)]);
+    const ends = runs.map((run) => [range(run.columns[this.spec.value]), run]);
+    const [[, top], highest] = ends.reduce((most, next) => (next[0][1] > most[0][1] ? next : most));
+    const [[low], lowest] = ends.reduce((most, next) => (next[0][0] < most[0][0] ? next : most));
+    if (top > this.top) this.arrow(ctx, at, highest, top, `↑ ${this.format(top)}`, at.box.y0 - 3);
+    if (low < this.low) this.arrow(ctx, at, lowest, low, `↓ ${this.format(low)}`, at.box.y1 - 4);
+  }
+
+  arrow(ctx, at, run, value, text, y) {
+    const x = at.x(run.steps[run.columns[this.spec.value].indexOf(value)]);
     ctx.font = ink("small-font");
     ctx.fillStyle = ink("ink3");
     ctx.textAlign = x > (at.box.x0 + at.box.x1) / 2 ? "right" : "left";
     ctx.textBaseline = "alphabetic";
-    ctx.fillText(`↑ ${fold(top)}`, x - 3, at.box.y0 - 3);
+    ctx.fillText(text, x + (ctx.textAlign === "left" ? 3 : -3), y);
   }
 
   axes(ctx, at) {
@@ -111,10 +143,11 @@ export class LineChart {
     ctx.lineWidth = 1;
     ctx.textAlign = "right";
     ctx.textBaseline = "middle";
-    for (const tick of ticks(0, this.top, 4)) {
+    const percent = this.format === points;
+    for (const tick of ticks(this.low, this.top, 4)) {
       const y = Math.round(at.y(tick)) + 0.5;
       line(ctx, at.box.x0, y, at.box.x1, y);
-      ctx.fillText(short(tick), at.box.x0 - 8, y);
+      ctx.fillText(percent ? `${short(100 * tick)}%` : short(tick), at.box.x0 - 8, y);
     }
     at.steps.draw(ctx, at.box.y1);
   }
@@ -157,6 +190,22 @@ export class LineChart {
     const whole = run.value("measured", last) !== null && !run.shared(last);
     if (values[last] === null || !(last === 0 || whole)) return;
     dot(ctx, at.x(run.steps[last]), at.y(values[last]), last ? 2.2 : 3, this.page.colour(run));
+  }
+
+  /** The user's own score, known at some of the probes only: joined where it is. */
+  dashed(ctx, at, run) {
+    const known = (run.columns[this.spec.own] ?? []).map((value, i) => [value, run.steps[i]]).filter(([value]) => value !== null);
+    if (!known.length) return;
+    ctx.beginPath();
+    for (const [value, step] of known) ctx.lineTo(at.x(step), at.y(value));
+    ctx.strokeStyle = this.page.colour(run);
+    ctx.lineWidth = 1.2;
+    ctx.globalAlpha = 0.8 * this.page.weight(run);
+    ctx.setLineDash([4, 3]);
+    ctx.stroke();
+    ctx.setLineDash([]);
+    ctx.globalAlpha = 1;
+    if (known.length === 1) dot(ctx, at.x(known[0][1]), at.held(known[0][0]), 2.5, this.page.colour(run));
   }
 
   marks(ctx, at, run) {
@@ -209,7 +258,7 @@ export class LineChart {
   drawOverlay() {
     const at = this.layout();
     const ctx = this.overlay.begin(at.width, at.height);
-    if (!ctx || this.plot.hidden) return;
+    if (!ctx || this.node.hidden || this.top === undefined) return;
     drawChosen(ctx, at, this.page);
     const cursor = this.page.cursor;
     if (cursor === null) return;
@@ -238,15 +287,19 @@ export class LineChart {
       [clientX, clientY] = [box.left + this.layout().x(page.cursor), box.top + 20];
     }
     const rows = [];
+    const { format } = this;
     for (const run of this.runs()) {
       const row = run.rowAt(page.cursor);
       const [low, high] = [run.value(spec.lower, row), run.value(spec.upper, row)];
-      const interval = low === null || high === null ? "" : `  [${fold(low)}, ${fold(high)}]`;
-      const of = run.pairs(row);
+      const interval = low === null || high === null ? "" : `  [${format(low)}, ${format(high)}]`;
+      const of = spec.fitted ? "" : run.pairs(row);
       const name = of ? `${run.label}, ${of}` : run.label;
-      rows.push([page.colour(run), name, `${fold(run.value(spec.value, row))}${interval}`]);
+      const value = run.value(spec.value, row);
+      if (value !== null) rows.push([page.colour(run), name, `${format(value)}${interval}`]);
+      const theirs = run.value(spec.own, row);
+      if (theirs !== null) rows.push([page.colour(run), `${run.label}, your ${run.users[spec.own]}`, format(theirs)]);
     }
-    if (spec.marks) rows.push(...page.warningsNear(this.layout()));
+    rows.push(...page.warningsNear(this.layout()));
     page.tooltip.show(clientX, clientY, `step ${int(page.cursor)}`, rows);
   }
 }

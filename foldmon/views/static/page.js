@@ -4,7 +4,7 @@ import { Card } from "./card.js";
 import { Controls } from "./controls.js";
 import { RunData, largest, reach } from "./data.js";
 import { el, setText, Tooltip } from "./dom.js";
-import { int } from "./format.js";
+import { int, points } from "./format.js";
 import { LineChart } from "./linechart.js";
 import { Steps } from "./steps.js";
 import { STYLE } from "./style.js";
@@ -14,11 +14,23 @@ const POLL_MS = 5000;
 // Between two drawings of a run that is still being read.
 const LOADING_MS = 400;
 
+// In order of what a reader looks for: the first two that have data are large and stand beside each other.
 const CHARTS = [
-  { value: "phi", lower: "lower", upper: "upper", title: "φ", hint: "mean network folding, 95% interval", marks: true, direct: true },
-  { value: "changes", title: "Decision folding", hint: "class changes a path", marks: true, nothing: "The model's output gives no class." },
-  { value: "elsewhere", title: "Third class", hint: "share of a path", nothing: "The model's output gives no class." },
+  { value: "phi", lower: "lower", upper: "upper", title: "Folding φ", hint: "mean over the pairs, 95% interval", direct: true },
+  {
+    value: "heldout_accuracy", lower: "heldout_accuracy_lower", upper: "heldout_accuracy_upper", own: "user_accuracy",
+    title: "Held-out accuracy", hint: "95% interval", fitted: true, format: points, most: 1,
+  },
+  {
+    value: "heldout_loss", lower: "heldout_loss_lower", upper: "heldout_loss_upper", own: "user_loss",
+    title: "Held-out loss", hint: "95% interval", fitted: true,
+  },
+  { value: "changes", title: "Decision folding", hint: "class changes a path" },
+  { value: "elsewhere", title: "Third class", hint: "share of a path", format: points },
+  { value: "score", title: "Warning score", hint: "0 to 1", full: 1 },
 ];
+const LEADING = 2;
+const ALERTS = 4;
 
 export class Page {
   /** source: {live, runs(), listed(), data(name, version, stable), probe(name, seq)}. */
@@ -45,9 +57,10 @@ export class Page {
     document.head.append(el("style", {}, STYLE));
     this.controls = new Controls(this);
     this.message = el("p", { class: "message", role: "alert", hidden: true });
+    this.alerts = el("ul", { class: "warnings alerts", hidden: true });
     this.overview = el("div", { class: "overview" }, ...this.charts.map((chart) => chart.node));
     this.list = el("div", { class: "runs" });
-    const parts = [this.message, this.controls.node, this.overview, this.list];
+    const parts = [this.message, this.controls.node, this.alerts, this.overview, this.list];
     root.replaceChildren(el("main", { class: "foldmon" }, ...parts), this.tooltip.box);
   }
 
@@ -210,7 +223,7 @@ export class Page {
     return this.shown().flatMap((run) =>
       run.warnings
         .filter((warning) => Math.abs(at.x(warning.step) - at.x(this.cursor)) <= 6)
-        .map((warning) => [this.colour(run), `▲ step ${int(warning.step)}: ${warning.reasons.join("; ")}`, null]),
+        .map((warning) => [this.colour(run), `▲ step ${int(warning.step)}: ${warning.reasons[0]}`, null]),
     );
   }
 
@@ -291,10 +304,44 @@ export class Page {
     this.profileTop = this.topOf("cumulative").top * 1.04;
     const any = runs.some((run) => run.count);
     this.overview.hidden = !any;
+    this.arrange();
+    this.warn(runs);
     for (const chart of this.charts) chart.draw();
     for (const run of runs) this.cards.get(run.name).draw();
     this.controls.draw(top, most, any);
     this.drawn = performance.now();
+  }
+
+  /** Charts without data take no room; the first two that have some are large. */
+  arrange() {
+    let leading = 0;
+    for (const chart of this.charts) {
+      const shown = chart.runs().length > 0;
+      chart.node.hidden = !shown;
+      chart.node.classList.toggle("leading", shown && leading++ < LEADING);
+    }
+  }
+
+  /** The latest warning of each run, above everything else: what has happened comes before how it looks. */
+  warn(runs) {
+    const warned = runs.filter((run) => run.warnings.length).map((run) => [run, run.warnings.at(-1)]);
+    warned.sort(([, a], [, b]) => b.severity - a.severity);
+    const key = JSON.stringify(warned.map(([run, warning]) => [run.name, run.over, warning, this.colour(run)]));
+    this.alerts.hidden = !warned.length;
+    if (this.alerts.dataset.key === key) return;
+    this.alerts.dataset.key = key;
+    const items = warned.slice(0, ALERTS).map(([run, { step, severity, reasons }]) =>
+      el(
+        "li",
+        { "data-severity": severity, "data-warned": run.name },
+        el("i", { class: "swatch", "--run": this.colour(run) }),
+        el("b", {}, run.label),
+        el("span", { class: "at" }, ` step ${int(step)}${run.over ? ", over since" : ""} `),
+        el("span", { class: "sentence" }, reasons[0] ?? ""),
+      ),
+    );
+    const left = warned.length - items.length;
+    this.alerts.replaceChildren(...items, left ? el("li", {}, `${int(left)} more of the shown runs had warnings.`) : "");
   }
 
   drawMoved() {

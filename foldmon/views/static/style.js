@@ -59,10 +59,12 @@ body { margin: 0; background: var(--bg); }
 .scale i { width: 110px; height: 10px; border-radius: 2px; box-shadow: inset 0 0 0 1px var(--edge); }
 .message { margin: 16px 0 4px !important; padding: 10px 14px !important; background: var(--soft); border-left: 3px solid var(--warn); border-radius: 4px; }
 
-.overview { display: grid; grid-template-columns: 2.2fr 1fr 1fr; gap: 12px 28px; padding: 16px 0 6px; }
-.overview .card { min-width: 0; }
+.overview { display: flex; flex-wrap: wrap; gap: 14px 28px; padding: 16px 0 6px; }
+.overview .card { flex: 1 1 22%; min-width: 220px; }
+.overview .leading { flex: 1 1 44%; min-width: 340px; }
 .plot { position: relative; min-width: 0; cursor: crosshair; touch-action: pan-y; }
-.overview .plot { height: 216px; margin-top: 4px; }
+.overview .plot { height: 150px; margin-top: 4px; }
+.overview .leading .plot { height: 216px; }
 .plot canvas { position: absolute; inset: 0; pointer-events: none; }
 .nothing { padding: 20px 0 !important; color: var(--ink3); }
 
@@ -74,6 +76,8 @@ body { margin: 0; background: var(--bg); }
 .headline .phi { font-size: 16px; color: var(--ink); }
 .headline .at { margin-left: 8px; color: var(--ink3); }
 .headline .at + .at { margin-left: 0; }
+.headline .score { margin-left: 14px; }
+.headline .score b { color: var(--ink); }
 .headline .at b { color: var(--ink2); font-weight: 500; }
 .state { margin-left: auto; font-size: 12px; color: var(--ink3); }
 .state[data-state="broken"] { color: var(--alarm); }
@@ -84,6 +88,10 @@ body { margin: 0; background: var(--bg); }
 .warnings li[data-severity="2"] { border-color: var(--alarm); }
 .problems li { border-color: var(--ink3); color: var(--ink2); }
 .warnings li + li, .problems li + li { margin-top: 3px; }
+.foldmon .alerts { margin: 12px 0 0; }
+.alerts li { max-width: none; font-size: 14px; padding: 8px 14px; }
+.alerts .swatch { margin-right: 8px; }
+.alerts .at { color: var(--ink3); margin: 0 8px 0 6px; }
 .panels { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 1.15fr) minmax(0, 1fr); gap: 12px 28px; margin-top: 12px; }
 .panel { min-width: 0; }
 .panel .nothing { max-width: 24em; }
@@ -118,7 +126,7 @@ body { margin: 0; background: var(--bg); }
 .tip-note .swatch { margin-right: 6px; }
 
 @media (max-width: 900px) {
-  .overview { grid-template-columns: 1fr; }
+  .overview .card, .overview .leading { flex-basis: 100%; }
   .panels { grid-template-columns: 1fr 1fr; }
   .panel.wide { grid-column: 1 / -1; }
 }

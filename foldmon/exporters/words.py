@@ -1,0 +1,42 @@
+"""A warning, and held-out scores, in words: the same wherever they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from foldmon.journal.schema import WarningEvent
+
+
+def warning_text(event: WarningEvent) -> str:
+    """Step, severity and reasons in one line, the sentence for people first.
+
+    Example:
+        >>> warning_text({"step": 1200, "severity": 2, "reasons": ["Held-out accuracy fell.", "phi rose."]})
+        'step 1,200 (severity 2): Held-out accuracy fell. phi rose.'
+    """
+    return f"step {event['step']:,} (severity {event['severity']}): {joined(event['reasons'])}"
+
+
+def joined(reasons: Sequence[str]) -> str:
+    """Reasons one after the other, as sentences where they are some.
+
+    Example:
+        >>> joined(["It fell.", "It rose."]), joined(["a fall", "a rise"])
+        ('It fell. It rose.', 'a fall; a rise')
+    """
+    text = ""
+    for reason in reasons:
+        text += (" " if text.endswith((".", "!", "?")) else "; ") * bool(text) + reason
+    return text
+
+
+def scores_text(accuracy: float | None, loss: float | None) -> str:
+    """Held-out scores in words; empty where neither is known.
+
+    Example:
+        >>> scores_text(0.8512, 0.41), scores_text(None, 0.41), scores_text(None, None)
+        ('held-out accuracy 85.1%, loss 0.4100', 'held-out loss 0.4100', '')
+    """
+    known = [] if accuracy is None else [f"accuracy {accuracy:.1%}"]
+    known += [] if loss is None else [f"loss {loss:.4f}"]
+    return f"held-out {', '.join(known)}" if known else ""
