@@ -81,7 +81,7 @@ def test_a_warning_is_an_alert_and_in_the_summary(mlp, held_out, offline_run):
     record = read_journal(monitor.journal_path)[1]
     event = {"step": 7, "severity": 2, "reasons": ["phi rises", "decisions fold"]}
     WandbExporter(offline_run).write([record | {"warning": {"level": 2, "event": event}}])
-    assert offline_run.summary["foldmon/warning"] == "step 7, severity 2: phi rises; decisions fold"
+    assert offline_run.summary["foldmon/warning"] == "step 7 (severity 2): phi rises; decisions fold"
 
 
 def test_without_a_run_it_says_what_to_do():

@@ -178,7 +178,7 @@ def _event(step: int) -> Record:
         "severity": 1,
         "reasons": [
             "Held-out accuracy is 83.1%, 8.4 points below its best at step 900 (512 inputs, p < 0.001), "
-            "while the training loss still falls: the model memorizes. The weights of step 900 were the best.",
+            "while the training loss still falls: the model memorizes. Step 900 was the best.",
             "held-out accuracy: 0.915 at step 900, 0.831 now, z = 4.1",
         ],
     }
