@@ -12,7 +12,8 @@ from typing import Any, Literal, ParamSpec
 from torch import nn
 from torch.optim import Optimizer
 
-from foldmon.config.options import Config
+from foldmon.config.numbers import whole
+from foldmon.config.options import NUMBERS, Config
 from foldmon.config.sources import ConfigLike, resolved
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.callables import name_of
@@ -48,7 +49,8 @@ def _filled_in(function: Callable[_P, Monitor]) -> Callable[_P, Monitor]:
         plain = {n: _words(value) if n == "exporters" else value for n, value in given.items()}
         config = resolved(given.get("config"), os.environ, plain)
         options = {n: value for n, value in vars(config).items() if n in parameters}
-        return function(*args, **options | given | {"config": config})
+        numbers = {n: options[n] for n in given if n in NUMBERS} if not config.disabled else {}
+        return function(*args, **options | given | numbers | {"config": config})
 
     return wrapper
 
@@ -154,6 +156,9 @@ def watch(
         return InertMonitor()
     require_module(model)
     _check_functions(loss, classes)
+    begin = whole(step)
+    if begin is None:
+        raise TypeError(f"step must be a whole number, got {step!r}")
 
     def draw() -> Pairs:
         return data if isinstance(data, Pairs) else draw_pairs(data, pairs, seed=seed)
@@ -167,9 +172,9 @@ def watch(
         drawn = draw()
     subject = Subject(model, drawn, config, forward, team, held_out, loss, classes)
     journal, delivered = _destinations(exporters, log_dir, team)
-    close_earlier(model, journal.path)
+    close_earlier(model)
     output = Output(journal, delivered, _write_report)
-    monitor = RunningMonitor(model, subject, config, output, optimizer, step, on_warning)
+    monitor = RunningMonitor(model, subject, config, output, optimizer, begin, on_warning)
     keep_open(model, monitor)
     return monitor
 

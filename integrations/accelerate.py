@@ -7,9 +7,8 @@ from typing import Any
 from torch import nn
 
 from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
-from foldmon.exporters.base import Exporter
 from foldmon.exporters.wandb import WandbExporter
-from foldmon.integrations.trackers import exporters_for
+from foldmon.integrations.trackers import exporters_or_usual
 from foldmon.monitor.inert import InertMonitor
 
 try:
@@ -58,8 +57,7 @@ def watch_accelerated(accelerator: Accelerator, model: nn.Module, data: Any, **o
     monitor: Monitor = InertMonitor()
     if accelerator.is_main_process:
         if "exporters" not in options:
-            found: list[Exporter | str] = [*exporters_for(accelerator.trackers, _MAKERS)]
-            options["exporters"] = [*(found or ["tensorboard"]), "console"]
+            options["exporters"] = exporters_or_usual(accelerator.trackers, _MAKERS)
         monitor = watch(accelerator.unwrap_model(model), data, **options)
     accelerator.register_for_checkpointing(monitor)
     return monitor

@@ -9,10 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
-from foldmon.exporters.base import Exporter
 from foldmon.exporters.wandb import WandbExporter
 from foldmon.integrations.guarded import guarded
-from foldmon.integrations.trackers import exporters_for
+from foldmon.integrations.trackers import exporters_or_usual
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -85,7 +84,7 @@ class FoldingCallback(Callback):  # type: ignore[misc]
             return
         options: dict[str, Any] = {"log_dir": folder, **self._options}
         if "exporters" not in options:
-            options["exporters"] = _exporters(trainer)
+            options["exporters"] = exporters_or_usual(trainer.loggers, _MAKERS)
         if trainer.optimizers:
             options.setdefault("optimizer", trainer.optimizers[0])
         data = self._data if self._data is not None else _validation_loader(trainer)
@@ -134,11 +133,6 @@ class FoldingCallback(Callback):  # type: ignore[misc]
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Taken up when training begins."""
         self._state = state_dict
-
-
-def _exporters(trainer: Trainer) -> list[Exporter | str]:
-    found: list[Exporter | str] = [*exporters_for(trainer.loggers, _MAKERS)]
-    return [*(found or ["tensorboard"]), "console"]
 
 
 def _validation_loader(trainer: Trainer) -> Any:

@@ -6,6 +6,20 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from foldmon.exporters.base import Exporter
+from foldmon.exporters.mlflow import MLflowExporter, active_run_exists
+
+
+def exporters_or_usual(
+    trackers: Iterable[Any], makers: Mapping[str, Callable[[Any], Exporter]]
+) -> list[Exporter | str]:
+    """Those of the trackers, TensorBoard without any; the console; and MLflow where a run is active.
+
+    A run may be active that no tracker knows of: MLflow's autologging begins one around the training.
+    """
+    found: list[Exporter | str] = [*exporters_for(trackers, makers)]
+    named = any(isinstance(exporter, MLflowExporter) for exporter in found)
+    active = ["mlflow"] if active_run_exists() and not named else []
+    return [*(found or ["tensorboard"]), *active, "console"]
 
 
 def exporters_for(trackers: Iterable[Any], makers: Mapping[str, Callable[[Any], Exporter]]) -> list[Exporter]:

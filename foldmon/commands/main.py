@@ -7,7 +7,6 @@ was wrong; 130 interrupted. ``foldmon doctor`` exits with 1 where something that
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -249,7 +248,9 @@ def _at_least_one(text: str) -> int:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
+    from foldmon.journal.plain import json_text
+
+    print(json_text(value, indent=2))
 
 
 if __name__ == "__main__":

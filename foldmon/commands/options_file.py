@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import textwrap
+from pathlib import Path
 
 import yaml
 
+import foldmon
 from foldmon.config import Config
 from foldmon.config.sources import PREFIX
-from foldmon.watching import watch
 
 
 def default_file() -> str:
@@ -36,7 +38,14 @@ def option_help() -> dict[str, str]:
         >>> option_help()["seed"]
         'of the draw of the pairs.'
     """
-    sections = [(inspect.getdoc(watch), "Args:\n"), (inspect.getdoc(Config), "Attributes:\n")]
+    sections = [(_docstring_of_watch(), "Args:\n"), (inspect.getdoc(Config), "Attributes:\n")]
     text = "\n".join((doc or "").partition(head)[2].partition("\n\n")[0] for doc, head in sections)
     entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text, flags=re.MULTILINE)
     return {name: re.sub(r"\s+", " ", words) for name, words in entries}
+
+
+def _docstring_of_watch() -> str | None:
+    """Read, not imported: torch takes seconds to import, and the words are all that is needed."""
+    source = Path(foldmon.__file__).with_name("watching.py").read_text("utf-8")
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    return next((ast.get_docstring(node) for node in functions if node.name == "watch"), None)

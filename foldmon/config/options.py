@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from foldmon.config.numbers import real, whole
+
 _METHODS = ("auto", "sampled", "exact")
+_WHOLE = ("every", "pairs", "points", "samples", "seed", "replica_limit")
+_REAL = ("budget", "allowance")
+NUMBERS = (*_WHOLE, *_REAL)
+"""The options that are numbers; NumPy's, tensors and floats without a fraction become Python's own."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,11 @@ class Config:
     disabled: bool = False
 
     def __post_init__(self) -> None:
+        for names, plain in ((_WHOLE, whole), (_REAL, real)):
+            for name in names:
+                # What is no number stays as it is, for the message.
+                if (number := plain(getattr(self, name))) is not None:
+                    object.__setattr__(self, name, number)
         _check(self.every is None or _whole(self.every, 1), "every", self, "at least 1 step, or None")
         _check(_number(self.budget) and 0 < self.budget <= 1, "budget", self, "a share in (0, 1]")
         _check(
@@ -90,7 +101,7 @@ def checked(name: str, value: object) -> Any:
     Raises:
         ValueError: it is out of the option's range.
     """
-    if name in ("budget", "allowance") and isinstance(value, str):
+    if name in NUMBERS and isinstance(value, str):
         # YAML reads 1e-3, without a point, as text.
         with contextlib.suppress(ValueError):
             value = float(value)

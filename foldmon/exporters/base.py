@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -42,11 +43,26 @@ class Recalling(Protocol):
 
 
 @runtime_checkable
+class Frugal(Protocol):
+    """An exporter that does without a part of each record."""
+
+    unread: re.Pattern[bytes]  # matches what of a line is not parsed for it, see foldmon.journal.unparsed
+
+
+@runtime_checkable
 class Finishing(Protocol):
     """An exporter that adds something once all is delivered, before ``close``."""
 
     def finish(self, journal: Path, write_report: WriteReport) -> None:
         """The run is over, and the journal is whole; an error costs this call only."""
+
+
+@runtime_checkable
+class Losable(Protocol):
+    """An exporter whose backend can lose what was delivered, such as a folder that someone removes."""
+
+    def lost(self) -> bool:
+        """Whether that has happened; everything is delivered once more then, from the journal's beginning."""
 
 
 class PermanentError(RuntimeError):

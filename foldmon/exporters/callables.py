@@ -8,6 +8,7 @@ from typing import Any
 
 from foldmon.exporters.scalars import scalars
 from foldmon.journal.schema import Record, is_probe
+from foldmon.journal.unparsed import UNEXPORTED
 
 Function = Callable[[dict[str, float], int], object]
 
@@ -35,6 +36,8 @@ class CallableExporter:
         >>> exporter.write([probe])
         20 0.03
     """
+
+    unread = UNEXPORTED
 
     def __init__(self, function: Function) -> None:
         self.name = name_of(function)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from foldmon.journal.plain import number
 from foldmon.journal.schema import ProbeRecord, Record, is_probe
 
 _SETTLED = 3  # probes before the layers with a chart are chosen
@@ -31,7 +32,8 @@ def shown_layers(first: Record, latest: Record, limit: int = 12) -> tuple[str, .
         return tuple(layers)
     before = dict(zip(first["layers"], first["folding"], strict=True))
     change = {
-        name: abs(now - before.get(name, 0.0)) for name, now in zip(layers, latest["folding"], strict=True)
+        name: abs(number(now) - number(before.get(name, 0.0)))
+        for name, now in zip(layers, latest["folding"], strict=True)
     }
     # Of equal changes the deeper layer's: folding grows with depth. A change of NaN compares with nothing.
     place = {name: i for i, name in enumerate(layers)}

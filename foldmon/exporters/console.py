@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from foldmon.exporters.words import scores_text
+from foldmon.journal.plain import number
 from foldmon.journal.schema import ProbeRecord, Record, StartRecord, is_probe, is_start
+from foldmon.journal.unparsed import UNEXPORTED
 
 _MISSED_SHOWN = 3
 
@@ -29,6 +31,7 @@ class ConsoleExporter:
     """
 
     name = "console"
+    unread = UNEXPORTED
 
     def __init__(self, seconds: float = 60.0, file: TextIO | None = None) -> None:
         self.seconds = seconds
@@ -79,14 +82,14 @@ def coverage_line(record: StartRecord) -> str:
 
 def probe_line(record: ProbeRecord) -> str:
     """A probe in one line."""
-    low, high = record["phi_interval"]
-    text = f"step {record['step']}: phi {record['phi']:.4f} [{low:.4f}, {high:.4f}]"
+    phi, low, high = (number(value) for value in (record["phi"], *record["phi_interval"]))
+    text = f"step {record['step']}: phi {phi:.4f} [{low:.4f}, {high:.4f}]"
     if (decision := record["decision"]) is not None:
-        text += f", {decision['changes']:.1f} class changes a path"
+        text += f", {number(decision['changes']):.1f} class changes a path"
     if (held_out := record.get("held_out")) is not None:
         scores = scores_text(held_out["accuracy"], held_out["loss"])
         text += f", {scores}" if scores else ""
     if isinstance(measured := record.get("measured"), list):
         text += f" ({len(measured)} of {record.get('pairs', '?')} pairs)"
     # At the very start no training time has passed that a cost could be a share of.
-    return text + (f", cost {record['monitor']['overhead']:.1%}" if record["step"] else "")
+    return text + (f", cost {number(record['monitor']['overhead']):.1%}" if record["step"] else "")

@@ -11,7 +11,15 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from foldmon.exporters.base import Exporter, Finishing, PermanentError, Recalling, WriteReport
+from foldmon.exporters.base import (
+    Exporter,
+    Finishing,
+    Frugal,
+    Losable,
+    PermanentError,
+    Recalling,
+    WriteReport,
+)
 from foldmon.exporters.scalars import safe_name
 from foldmon.journal.check import flaw
 from foldmon.journal.following import Line, Tail
@@ -20,6 +28,7 @@ from foldmon.journal.schema import Record
 logger = logging.getLogger("foldmon")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_WHILE_WAITED_FOR = 1.0  # seconds between two tries of a failing backend while flush() waits
 
 
 class Delivery:
@@ -44,13 +53,13 @@ class Delivery:
         self.worked = 0.0
         self._write_report = write_report
         self._name = safe_name(name or exporter.name)
-        self._tail = Tail(journal)
-        self._cursor_path = journal.with_name(f".{journal.name}.{self._name}.cursor")
+        self._tail = Tail(journal, leave_out=exporter.unread if isinstance(exporter, Frugal) else None)
         self._recalled = False
         self._changed = threading.Condition()
         self._pending = False
         self._busy = False
         self._closing = False
+        self._hurried = False
         self._failing = False
         self._thread = threading.Thread(target=self._run, name=f"foldmon-{self._name}", daemon=True)
         self._started = False
@@ -66,10 +75,25 @@ class Delivery:
                 self._started = True
 
     def flush(self, timeout: float) -> bool:
-        """Wait until everything in the journal is delivered; False where it is not within ``timeout``."""
+        """Wait until everything in the journal is delivered; False where it is not within ``timeout``.
+
+        A backend that failed is tried again at once, and then once a second.
+        """
+        until = time.monotonic() + timeout
         with self._changed:
-            self._changed.wait_for(lambda: self._idle() or self.given_up, timeout)
+            while not self._idle() and not self.given_up and (left := until - time.monotonic()) > 0:
+                self._hurry()
+                self._changed.wait_for(lambda: self._idle() or self.given_up, min(left, _WHILE_WAITED_FOR))
             return self._idle() and not self.given_up
+
+    def _hurry(self) -> None:
+        self._hurried = True
+        self._changed.notify_all()
+
+    def follow(self, journal: Path) -> None:
+        """The journal goes on at another place, with what it held as far as that could be kept."""
+        with self._changed:
+            self._tail.path = journal
 
     def stop(self) -> None:
         """Ask the thread to deliver what is left and to end."""
@@ -109,9 +133,10 @@ class Delivery:
                 if self.given_up or closing:
                     break
                 if not delivered:
-                    # Woken early only to close: new records do not make a dead backend live.
-                    self._changed.wait_for(lambda: self._closing, pause)
+                    # Woken early where someone waits: new records do not make a dead backend live.
+                    self._changed.wait_for(lambda: self._closing or self._hurried, pause)
                     self._pending = True
+                self._hurried = False
             pause = _FIRST_PAUSE if delivered else min(2 * pause, _LONGEST_PAUSE)
         if not self._failing and not self.given_up:
             self._finish()
@@ -127,6 +152,7 @@ class Delivery:
     def _deliver(self) -> bool:
         """Hand over all that is in the journal by now."""
         try:
+            self._start_over_if_lost()
             self._recall()
             self._deliver_rest()
         except PermanentError as error:
@@ -146,6 +172,11 @@ class Delivery:
             logger.warning("foldmon: the %s exporter works again", self.exporter.name)
         return True
 
+    def _start_over_if_lost(self) -> None:
+        if isinstance(self.exporter, Losable) and self.exporter.lost():
+            logger.warning("foldmon: what the %s exporter wrote is gone; it begins anew", self.exporter.name)
+            self._tail.offset = 0
+
     def _recall(self) -> None:
         if not self._recalled and self._tail.offset and isinstance(self.exporter, Recalling):
             self.exporter.recall(self._earlier(self._tail.offset))
@@ -153,14 +184,14 @@ class Delivery:
 
     def _earlier(self, behind: int) -> Iterator[Record]:
         """What lies before the cursor."""
-        for line in chain.from_iterable(Tail(self._tail.path).parts()):
+        for line in chain.from_iterable(self._tail.again().parts()):
             if line.offset >= behind:
                 return
             if flaw(line.record) is None:
                 yield line.record
 
     def _deliver_rest(self) -> None:
-        if not self._tail.path.exists():
+        if not self._tail.offset and not self._tail.path.exists():
             return  # nothing could be written yet
         # In parts: a backend that was away for long has a long backlog.
         for lines in self._tail.parts():
@@ -187,6 +218,10 @@ class Delivery:
             self.exporter.close()
         except BaseException as error:
             logger.warning("foldmon: closing the %s exporter failed: %s", self.exporter.name, error)
+
+    @property
+    def _cursor_path(self) -> Path:
+        return self._tail.path.with_name(f".{self._tail.path.name}.{self._name}.cursor")
 
     def _load_cursor(self) -> int:
         try:

@@ -17,6 +17,7 @@ from foldmon.exporters.pictures import Pictures
 from foldmon.exporters.scalars import safe_name, scalars
 from foldmon.exporters.words import warning_text
 from foldmon.journal.schema import ProbeRecord, Record, StartRecord, is_probe, is_start
+from foldmon.journal.unparsed import UNEXPORTED
 
 logger = logging.getLogger("foldmon")
 
@@ -39,6 +40,7 @@ class MLflowExporter:
     """
 
     name = "mlflow"
+    unread = UNEXPORTED
 
     def __init__(
         self, run_id: str | None = None, tracking_uri: str | None = None, layers: int | None = 12

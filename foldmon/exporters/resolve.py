@@ -57,8 +57,8 @@ def resolve(
 
 def _run_folder(log_dir: str | os.PathLike[str] | None) -> Path:
     if log_dir is not None:
-        return Path(log_dir)
-    base = Path("runs") / time.strftime("foldmon-%Y%m%d-%H%M%S")
+        return Path(log_dir).expanduser().absolute()
+    base = Path("runs").absolute() / time.strftime("foldmon-%Y%m%d-%H%M%S")
     # Two runs that begin in the same second are still two runs.
     names = (base if n == 0 else base.with_name(f"{base.name}-{n}") for n in range(1000))
     return next(path for path in names if not path.exists())

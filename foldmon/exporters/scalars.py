@@ -6,6 +6,7 @@ import re
 from collections.abc import Container, Sequence
 from itertools import count
 
+from foldmon.journal.plain import number
 from foldmon.journal.schema import HeldOutEntry, ProbeRecord
 
 # What neither a tag of TensorBoard nor a metric of MLflow takes, and what could climb out of a folder.
@@ -39,12 +40,14 @@ def safe_name(name: str) -> str:
 def scalars(record: ProbeRecord, layers: Container[str] | None = None) -> dict[str, float]:
     """Every number of a probe record, by tag: ``folding/network``, ``folding/layer/NN.name``, ...
 
+    A number that was not finite, null in the journal, is NaN.
+
     Args:
         record: a sound one.
         layers: names of the layers to give; None gives all.
     """
     low, high = record["phi_interval"]
-    values: dict[str, float] = {
+    values: dict[str, float | None] = {
         "folding/network": record["phi"],
         "folding/nonzero_fraction": record["nonzero_fraction"],
         "folding/median_nonzero": record["phi_median_nonzero"],
@@ -68,13 +71,13 @@ def scalars(record: ProbeRecord, layers: Container[str] | None = None) -> dict[s
     values["foldmon/skipped"] = monitor["skipped"]
     for name, value in record["logged"].items():
         values[_unused(safe_tag(name), values)] = value
-    return values
+    return {tag: number(value) for tag, value in values.items()}
 
 
-def _held_out(entry: HeldOutEntry | None) -> dict[str, float]:
+def _held_out(entry: HeldOutEntry | None) -> dict[str, float | None]:
     if entry is None:
         return {}
-    values: dict[str, float] = {}
+    values: dict[str, float | None] = {}
     for name, value, ends in (
         ("loss", entry["loss"], entry["loss_interval"]),
         ("accuracy", entry["accuracy"], entry["accuracy_interval"]),

@@ -14,9 +14,10 @@ from typing import Any
 from foldmon.exporters.charts import Charts
 from foldmon.exporters.pictures import Pictures
 from foldmon.exporters.scalars import scalars
-from foldmon.journal.files import append_whole
+from foldmon.journal.files import append_whole, is_at
 from foldmon.journal.finding import SUBRUN
 from foldmon.journal.schema import ProbeRecord, Record, WarningEvent, is_probe
+from foldmon.journal.unparsed import UNEXPORTED
 
 
 class TensorBoardExporter:
@@ -26,7 +27,7 @@ class TensorBoardExporter:
     them only), so foldmon keeps to a sub-run.
 
     Args:
-        log_dir: a run's folder, as given to ``SummaryWriter``.
+        log_dir: a run's folder, as given to ``SummaryWriter``; it stays when the working folder changes.
         layers: layers with a chart of their own at most (the Folding tab shows all); of more, those that
             change most in the first probes. None charts all.
 
@@ -37,13 +38,18 @@ class TensorBoardExporter:
     """
 
     name = "tensorboard"
+    unread = UNEXPORTED
 
     def __init__(self, log_dir: str | os.PathLike[str], layers: int | None = 12) -> None:
         self._charts = Charts(layers)
         self._pictures = Pictures()
-        self.folder = Path(log_dir) / SUBRUN
+        self.folder = Path(log_dir).expanduser().absolute() / SUBRUN
         self._file: int | None = None
         self._last_step: int | None = None  # of what is in the file
+
+    def move(self, folder: Path) -> None:
+        """Write into another folder; before the first ``write``."""
+        self.folder = folder
 
     def recall(self, earlier: Iterable[Record]) -> None:
         """Keep the charts that an earlier process chose."""
@@ -67,6 +73,14 @@ class TensorBoardExporter:
         append_whole(file, _encoded(events))
         self._last_step = last
 
+    def lost(self) -> bool:
+        """Whether the event file was removed while it was open; the next ``write`` begins another one."""
+        if self._file is None or is_at(self._file, self._path):
+            return False
+        self.close()
+        self._last_step = None
+        return True
+
     def close(self) -> None:
         """Close the event file."""
         if self._file is not None:
@@ -77,8 +91,8 @@ class TensorBoardExporter:
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             stamp = f"{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-            path = self.folder / f"events.out.tfevents.{stamp}"
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._path = self.folder / f"events.out.tfevents.{stamp}"
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         return self._file
 
     def _events(self, record: ProbeRecord, last: int | None) -> Iterable[Any]:

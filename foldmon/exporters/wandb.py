@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,6 +11,9 @@ from foldmon.exporters.charts import Charts
 from foldmon.exporters.scalars import scalars
 from foldmon.exporters.words import warning_text
 from foldmon.journal.schema import Record, WarningEvent, is_probe
+from foldmon.journal.unparsed import UNEXPORTED
+
+logger = logging.getLogger("foldmon")
 
 _STEP = "foldmon/step"
 
@@ -16,9 +21,11 @@ _STEP = "foldmon/step"
 class WandbExporter:
     """Logs to one Weights & Biases run, over an axis of its own, ``foldmon/step``.
 
-    The run's own step counter belongs to the training loop and only moves forward; probes come from
-    another thread and later, so they have an axis of their own. A warning becomes an alert and an entry
-    ``foldmon/warning`` of the run's summary.
+    The run's own step counter belongs to the training loop and only moves forward: a row of ours would shift
+    it, and values that the user then logs with a step of their own choice would be dropped. So the latest
+    probe goes into the row that the user is filling, and what found no room follows when the exporter is
+    closed; where the user chooses the steps there is no room for it then either, which is said. A warning
+    becomes an alert and an entry ``foldmon/warning`` of the run's summary.
 
     Args:
         run: as ``wandb.init`` returned it; None takes the one that is active.
@@ -38,6 +45,7 @@ class WandbExporter:
     """
 
     name = "wandb"
+    unread = UNEXPORTED
 
     def __init__(self, run: Any = None, layers: int | None = 12) -> None:
         self._charts = Charts(layers)
@@ -52,6 +60,8 @@ class WandbExporter:
             raise ValueError("no Weights & Biases run is active; call wandb.init() first, or pass run=")
         self.run = active
         self._last_seq = -1
+        self._waiting: list[dict[str, float]] = []
+        self._row: tuple[int, dict[str, float]] | None = None  # step of the run, and what lies there
         self.run.define_metric(_STEP, hidden=True)
         for group in ("folding/*", "folding_ci/*", "heldout/*", "heldout_ci/*", "foldmon/*"):
             self.run.define_metric(group, step_metric=_STEP)
@@ -61,19 +71,50 @@ class WandbExporter:
         self._charts.recall(earlier)
 
     def write(self, records: Sequence[Record]) -> None:
-        """Log the probes; one that was logged before is not repeated."""
+        """Log the probes into the user's rows; one that was logged before is not repeated."""
         for record in filter(is_probe, records):
             if record["seq"] <= self._last_seq:
                 continue
-            self.run.log({**scalars(record, self._charts.of(record)), _STEP: record["step"]})
+            self._waiting.append({**scalars(record, self._charts.of(record)), _STEP: record["step"]})
+            self._fill()
             if (event := record["warning"]["event"]) is not None:
                 self._warn(event)
             self._last_seq = record["seq"]
 
     def close(self) -> None:
-        """Nothing is held: the run is the user's."""
+        """Log what found no room, each probe in a row of its own; the run is the user's and stays open."""
+        rest, lying, self._waiting, self._row = self._waiting, self._row, [], None
+        if rest and _steps_are_chosen(self.run):
+            logger.warning(
+                "foldmon: %d probes are not in the Weights & Biases run, whose steps you choose: rows of "
+                "ours would take the place of yours. All are in the journal",
+                len(rest),
+            )
+            return
+        if lying is not None and lying[0] == self.run.step:
+            self.run.log({}, commit=True)
+        for values in rest:
+            self.run.log(values)
+
+    def _fill(self) -> None:
+        """Put the latest probe into the row that is not committed yet; one that lies there gives way."""
+        if self._row is not None and self._row[0] == self.run.step:
+            before = self._row[1]
+            self._waiting.insert(len(self._waiting) - 1, before)
+        else:
+            before = {}
+        values = self._waiting.pop()
+        # The row keeps what it holds: what only the earlier probe had is unknown at the later one.
+        self.run.log({**dict.fromkeys(before, math.nan), **values}, commit=False)
+        self._row = self.run.step, values
 
     def _warn(self, event: WarningEvent) -> None:
         text = warning_text(event)
         self.run.summary["foldmon/warning"] = text
         self.run.alert(title="foldmon warning", text=text)
+
+
+def _steps_are_chosen(run: Any) -> bool:
+    """Whether the user logs with steps of their own choice, which the run notes."""
+    noted = getattr(getattr(run, "_telemetry_obj", None), "feature", None)
+    return bool(getattr(noted, "set_step_log", False))

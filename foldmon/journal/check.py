@@ -100,6 +100,8 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
+    if value is None:
+        return True  # it was not finite
     # A huge integer of JSON is no float.
     is_small = not isinstance(value, int) or abs(value) <= _LARGEST
     return isinstance(value, int | float) and not isinstance(value, bool) and is_small

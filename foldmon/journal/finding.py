@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 JOURNAL = "journal.jsonl"
@@ -42,6 +43,23 @@ def label_of(name: str, logdir: str | os.PathLike[str]) -> str:
     if parts and parts[-1] == SUBRUN:
         parts.pop()
     return "/".join(parts) or Path(logdir).resolve().name
+
+
+def places_beside(journal: Path) -> Iterator[Path]:
+    """Where the journals of further monitors go: folders of their own, so that views see a run in each.
+
+    Example:
+        >>> places = places_beside(Path("run/foldmon/journal.jsonl"))
+        >>> [next(places).as_posix() for _ in range(2)]
+        ['run/foldmon-2/journal.jsonl', 'run/foldmon-3/journal.jsonl']
+        >>> next(places_beside(Path("mine.jsonl"))).as_posix()
+        'mine-2.jsonl'
+    """
+    for number in count(2):
+        if journal.name == JOURNAL:
+            yield journal.parent.with_name(f"{journal.parent.name}-{number}") / JOURNAL
+        else:
+            yield journal.with_stem(f"{journal.stem}-{number}")
 
 
 def journal_of(path: str | os.PathLike[str]) -> Path:

@@ -59,6 +59,10 @@ class Tail:
         self._forget()
         self.restarts = 0
 
+    def again(self) -> Tail:
+        """Another one of the same journal, at its beginning."""
+        return Tail(self.path, leave_out=self._leave_out)
+
     def _forget(self) -> None:
         self.offset = 0
         self.unreadable = 0

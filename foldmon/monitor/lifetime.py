@@ -9,7 +9,6 @@ import os
 import sys
 import threading
 import weakref
-from pathlib import Path
 
 from torch import nn
 
@@ -26,17 +25,9 @@ _latest: weakref.WeakKeyDictionary[nn.Module, Monitor] = weakref.WeakKeyDictiona
 _open: set[Monitor] = set()
 
 
-def close_earlier(model: nn.Module, journal: Path) -> None:
-    """Close the monitor that watches the model already.
-
-    Raises:
-        ValueError: a monitor of another model writes to this journal.
-    """
+def close_earlier(model: nn.Module) -> None:
+    """Close the monitor that watches the model already."""
     earlier = _latest.get(unwrap(model))
-    for other in _open:
-        same = Path(other.journal_path).absolute() == journal.absolute() != Path(os.devnull)
-        if same and other is not earlier and not other.closed:
-            raise ValueError(f"another monitor writes to {journal}; give each model a log_dir of its own")
     if earlier is not None and not earlier.closed:
         logger.warning("foldmon: the model was watched already; the earlier monitor is closed")
         _close(earlier)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from foldmon.config.numbers import whole
 from foldmon.config.options import Config
 from foldmon.exporters.output import Output
 from foldmon.folding.model.scout import BY_BATCH
@@ -150,10 +151,11 @@ class RunningMonitor(Monitor):
         if self._counter is not None:
             self._counter.close()
             self._counter = None
-        if number is None:
-            self._advance()
-        elif number != self._step:
-            self._step = number - 1
+        reached = self._step + 1 if number is None else whole(number)
+        if reached is None:
+            raise TypeError(f"monitor.step takes the number of a step, got {number!r}")
+        if reached != self._step:
+            self._step = reached - 1
             self._advance()
 
     def log(self, **values: SupportsFloat) -> None:

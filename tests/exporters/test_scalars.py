@@ -28,13 +28,6 @@ def test_held_out_loss_and_accuracy_have_names_of_their_own():
         assert scalars(probe(0) | {"held_out": entry}) == scalars(probe(0))
 
 
-def test_the_warnings_score_is_a_curve_where_the_record_has_one():
-    assert "folding/warning/score" not in scalars(probe(0))
-    for score, expected in ((0.25, {"folding/warning/score": 0.25}), (None, {})):
-        scored = probe(0) | {"warning": {"level": 0, "score": score, "event": None}}
-        assert {t: v for t, v in scalars(scored).items() if t.endswith("score")} == expected
-
-
 def test_names_cannot_climb_out_of_a_tag():
     for name in ("../../etc/passwd", "a\x00b\n", "x" * 5000, "..", "/"):
         safe = safe_name(name)

@@ -36,13 +36,16 @@ def logged_rows(data: bytes):
     return rows
 
 
-def offline_rows(folder):
-    """The rows of the one finished run; its file is completed shortly after the run's end."""
+def offline_rows(folder, last=None):
+    """The rows of the one finished run, as soon as one with ``last`` is in its file, soon after its end."""
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
     until = time.monotonic() + 30
-    while not (rows := logged_rows(path.read_bytes())) and time.monotonic() < until:
+    while time.monotonic() < until:
+        rows = logged_rows(path.read_bytes())
+        if any(last is None or last in row for row in rows):
+            return rows
         time.sleep(0.05)
-    return rows
+    raise AssertionError(f"the run's file never held {last}")
 
 
 @pytest.fixture
@@ -58,6 +61,7 @@ def test_every_probe_is_in_the_offline_run_under_its_own_step(mlp, held_out, off
         reports = list(monitor.history)
     offline_run.finish()
     rows = [row for row in offline_rows(tmp_path) if "folding/network" in row]
+    rows.sort(key=lambda row: row["foldmon/step"])
     assert [row["foldmon/step"] for row in rows] == [0, 5, 10]
     assert [row["folding/network"] for row in rows] == pytest.approx([report.phi for report in reports])
     assert {"folding/layer/01.3", "folding_ci/network_lower", "foldmon/overhead"} <= set(rows[0])
@@ -70,6 +74,7 @@ def test_records_offered_again_are_not_logged_twice(mlp, held_out, offline_run, 
     records = read_journal(monitor.journal_path)
     exporter.write(records)
     exporter.write(records)
+    exporter.close()
     probes = sum(record["kind"] == "probe" for record in records)
     offline_run.finish()
     assert len([row for row in offline_rows(tmp_path) if "folding/network" in row]) == probes > 0
@@ -105,9 +110,34 @@ def test_a_deep_model_gets_few_charts_which_then_stay(offline_run, tmp_path):
     first.write(records[:6])
     resumed = WandbExporter(offline_run, layers=5)
     resumed.recall(records[:6])
+    first.close()
     resumed.write(records[6:])
+    resumed.close()
     offline_run.finish()
     rows = [row for row in offline_rows(tmp_path) if "folding/network" in row]
+    rows.sort(key=lambda row: row["foldmon/step"])
     charts = [{tag for tag in row if tag.startswith("folding/layer/")} for row in rows]
     assert charts == [set()] * 3 + [charts[-1]] * 7
     assert len(charts[-1]) == 5
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_the_users_own_values_are_all_there_whatever_the_steps(offline_run, tmp_path, chosen, caplog):
+    """Rows of ours would move the run's step on, and of the user's those behind it would be dropped."""
+    exporter = WandbExporter(offline_run)
+    for epoch in range(20):
+        for step in range(3 * epoch, 3 * epoch + 3):
+            exporter.write([probe(step)])
+        offline_run.log({"mine": epoch}, **{"step": epoch} if chosen else {})
+    exporter.close()
+    offline_run.log({"mine": 20, "over": 1}, **{"step": 20} if chosen else {})
+    offline_run.finish()
+    rows = offline_rows(tmp_path, "over")
+    assert [row["mine"] for row in rows if "mine" in row] == list(range(21))
+    ours = [row["foldmon/step"] for row in rows if "foldmon/step" in row]
+    if chosen:
+        assert ours == list(range(5, 60, 3))
+        assert "41 probes are not in the Weights & Biases run" in caplog.text
+    else:
+        assert sorted(ours) == list(range(60))
+        assert "not in the" not in caplog.text

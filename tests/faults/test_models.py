@@ -284,15 +284,20 @@ def test_two_watched_models_each_have_their_own_run():
         assert monitor.steps == steps
 
 
-def test_two_monitors_on_one_journal_are_refused():
+def test_two_monitors_on_one_log_dir_get_a_journal_each_and_it_is_said(caplog):
     first, second = network(), network()
     monitor = watched(first, log_dir="same")
-    with pytest.raises(ValueError, match="give each model a log_dir of its own"):
-        watched(second, log_dir="same")
+    other = watched(second, log_dir="same")
+    assert "another monitor writes to" in caplog.text
+    assert other.journal_path in caplog.text
+    assert other.journal_path != monitor.journal_path
     again = watched(first, log_dir="same")
-    monitor.close()
-    again.close()
-    watched(second, log_dir="same").close()
+    assert again.journal_path == monitor.journal_path, "the earlier one of the same model is closed"
+    for each in (monitor, again, other):
+        each.close()
+    third = watched(second, log_dir="same")
+    assert third.journal_path == monitor.journal_path, "nobody writes there any more"
+    third.close()
 
 
 def test_sys_exit_in_a_forward_pass_does_not_end_measuring():

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 _wished: ContextVar[Callable[[], bool] | None] = ContextVar("foldmon_giving_up", default=None)
 
 
-class GivenUp(BaseException):  # noqa: N818
+class GivenUp(BaseException):
     """The measurement under way is not wanted any more.
 
     No ``Exception``: a model whose forward catches those must not go on.

@@ -1,30 +1,13 @@
-"""What of a journal's lines a view need not parse: nearly all of a long line are lists that none draws."""
+"""What of a journal's lines a view need not parse."""
 
 from __future__ import annotations
 
-import re
+from foldmon.journal.unparsed import OF_INPUTS, OF_PATHS, lists
 
-_PATHS = (
-    "network_r2", "path_r1", "path_r2", "path_r1_cumulative", "path_changes", "path_elsewhere", "ends",
-    "entropy", "leading", "probabilities", "classes", "class_matrix",
-)  # fmt: skip
+_TOO = ("class_matrix", *OF_INPUTS)
 
-
-def lists(*names: str) -> re.Pattern[bytes]:
-    """Matches these names with their values, lists of numbers however nested, in the bytes of a record.
-
-    Between the brackets there is neither text nor an object, so that the list ends at the last bracket before
-    the next name or brace. In a string the name's quotes would be escaped, so that nothing matches there.
-
-    Example:
-        >>> lists("r1").sub(b'"":0', b'{"r1": [[1], [2, NaN]], "r2": [3], "note": "\\\\"r1\\\\": [4]"}')
-        b'{"":0, "r2": [3], "note": "\\\\"r1\\\\": [4]"}'
-    """
-    return re.compile(rb'"(?:%b)": ?\[[^"{}]*\](?=}|, ?")' % "|".join(names).encode())
-
-
-UNDRAWN = lists(*_PATHS, "network_r1", "r1", "r2", "units", "dead", "saturated", "nonfinite")
+UNDRAWN = lists(*OF_PATHS, *_TOO, "r1", "r2", "units", "dead", "saturated", "nonfinite")
 """What no curve is made of."""
 
-UNTABLED = lists(*_PATHS)
+UNTABLED = lists(*(name for name in OF_PATHS if name != "network_r1"), *_TOO)
 """What stands in no table of a report."""
