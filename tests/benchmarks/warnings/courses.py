@@ -143,10 +143,15 @@ class Rise:
     level: np.ndarray
 
 
-def rise(course: Course, smooth: int = 3) -> Rise:
+def rise(course: Course, smooth: int = 1, reference: int = 3) -> Rise:
     """The paired rise of each unit above the probe at which the *other* half of the units was lowest.
 
     Choosing the lowest on one half and judging on the other costs nothing, so chance has no rise.
+
+    Args:
+        course: N units at T probes.
+        smooth: probes that the present value is the mean of.
+        reference: probes that the lowest is the mean of.
     """
     values = course.values
     known = np.isfinite(values).all(1)
@@ -155,20 +160,26 @@ def rise(course: Course, smooth: int = 3) -> Rise:
     level = np.full(len(values), np.nan)
     if first >= len(values):
         return Rise(mean, z, level)
-    sums = np.cumsum(np.concatenate([np.zeros((1, values.shape[1])), values[first:]]), axis=0)
-    ends = np.arange(1, len(sums))
-    begins = np.maximum(ends - smooth, 0)
-    means = (sums[ends] - sums[begins]) / (ends - begins)[:, None]
+    now, means = _running(values[first:], smooth), _running(values[first:], reference)
     halves = np.arange(values.shape[1]) % 2 == 0, np.arange(values.shape[1]) % 2 == 1
     lowest = [_argmin_so_far(means[:, half].mean(1)) for half in halves]
     for row in range(len(means)):
         apart = np.empty(values.shape[1])
         for half, best in zip(halves, reversed(lowest), strict=True):
-            apart[half] = means[row, half] - means[best[row], half]
+            apart[half] = now[row, half] - means[best[row], half]
         spread = apart.std(ddof=1) / np.sqrt(len(apart))
-        mean[first + row], level[first + row] = apart.mean(), means[row].mean()
+        mean[first + row], level[first + row] = apart.mean(), now[row].mean()
         z[first + row] = apart.mean() / max(spread, _SMALL / len(apart))
     return Rise(mean, z, level)
+
+
+def _running(values: np.ndarray, count: int) -> np.ndarray:
+    """Means of so many values until each, of fewer at the start."""
+    sums = np.cumsum(np.concatenate([np.zeros((1, values.shape[1])), values]), axis=0)
+    ends = np.arange(1, len(sums))
+    begins = np.maximum(ends - count, 0)
+    means: np.ndarray = (sums[ends] - sums[begins]) / (ends - begins)[:, None]
+    return means
 
 
 def _argmin_so_far(values: np.ndarray) -> np.ndarray:

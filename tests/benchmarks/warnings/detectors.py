@@ -17,16 +17,14 @@ class Verdict:
     """What a detector said of a run.
 
     Attributes:
-        warned: step of its first warning, None for none.
+        warned: step of its first warning that the model gets worse, None for none.
         best: step whose weights it says to go back to then, None where it names none.
-        severity: of the warning, 0 for none.
-        words: its first reason.
+        unsure: step of its first warning that the loss alone rises, which claims no loss of accuracy.
     """
 
     warned: int | None
     best: int | None = None
-    severity: int = 0
-    words: str = ""
+    unsure: int | None = None
 
 
 def judged(run: Record, shown: Callable[[Record], Record] = dict) -> Verdict:
@@ -37,11 +35,16 @@ def judged(run: Record, shown: Callable[[Record], Record] = dict) -> Verdict:
         shown: what it gets to see of each record.
     """
     detector = Detector()
+    unsure: int | None = None
     for record in run["records"]:
-        if (warning := detector.update(shown(record))) is not None:
-            words = warning.reasons[0] if warning.reasons else ""
-            return Verdict(warning.step, getattr(detector, "best_step", None), warning.severity, words)
-    return Verdict(None)
+        warning = detector.update(shown(record))
+        if warning is None:
+            continue
+        if getattr(warning, "kind", "") != "overconfident":
+            best = getattr(warning, "best_step", getattr(detector, "best_step", None))
+            return Verdict(warning.step, best, unsure)
+        unsure = warning.step if unsure is None else unsure
+    return Verdict(None, unsure=unsure)
 
 
 def without_labels(record: Record) -> Record:

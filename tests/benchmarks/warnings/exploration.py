@@ -69,19 +69,19 @@ def seen(run: dict[str, Any]) -> Seen:
 
 
 def _numbers(found: Rise) -> np.ndarray:
-    """Level, rise and z, and the least of the last two z; 0 where not known yet."""
+    """Rise, z, and the least of the last two z; 0 where not known yet. Levels differ from task to task."""
     z = np.clip(found.z, -5, 10)
     held = np.minimum(z, np.concatenate([z[:1], z[:-1]]))
-    return np.nan_to_num(np.stack([found.level, found.mean, z, held], axis=1))
+    return np.nan_to_num(np.stack([found.mean, z, held], axis=1))
 
 
 def _logged(records: Sequence[dict[str, Any]]) -> np.ndarray:
-    """The training loss: its log, and how far it is below that of the run's first half so far."""
+    """The log of the training loss, against its first value and against the mean of the first half so far."""
     values = np.log(np.array([record["logged"].get("loss", np.nan) for record in records]) + 1e-3)
     known = np.flatnonzero(np.isfinite(values))
     values = np.interp(np.arange(len(values)), known, values[known])
     earlier = np.array([values[: i // 2 + 1].mean() for i in range(len(values))])
-    return np.stack([values, values - earlier], axis=1)
+    return np.stack([values - values[0], values - earlier], axis=1)
 
 
 def _gaps(run: dict[str, Any], steps: np.ndarray) -> dict[str, np.ndarray]:

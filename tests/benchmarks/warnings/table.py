@@ -28,8 +28,8 @@ def summary(runs: Sequence[Judged], needs: dict[str, str]) -> str:
     """A row a detector, as a markdown table."""
     head = (
         "| detector | needs besides | recall | false alarms | true when it came | of the loss alone | "
-        "spared by stopping | by going back to its best step |\n"
-        "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "spared by stopping | by going back to its best step | overconfidence said, confirmed |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     )
     return head + "".join(f"| {' | '.join([name, needs[name], *_row(runs, name)])} |\n" for name in needs)
 
@@ -39,11 +39,13 @@ def _row(runs: Sequence[Judged], name: str) -> list[str]:
     sound = [(run.truth, run.verdicts[name]) for run in runs if not run.truth.degraded]
     kinds = [kind_of(truth, verdict) for truth, verdict in sound]
     back = [v.best if v.best is not None else v.warned for _, v in ill]
+    unsure = [run.truth.risen(step) for run in runs if (step := run.verdicts[name].unsure) is not None]
     return [
         share(sum(verdict.warned is not None for _, verdict in ill), len(ill)),
         *(share(kinds.count(kind), len(kinds)) for kind in ("false", "true then", "loss only")),
         mean([truth.spared(verdict.warned) for truth, verdict in ill]),
         mean([truth.spared(step) for (truth, _), step in zip(ill, back, strict=True)]),
+        f"{sum(unsure)} of {len(unsure)}" if unsure else "",
     ]
 
 

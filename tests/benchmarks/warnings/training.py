@@ -26,8 +26,8 @@ from tests.benchmarks.warnings.models import build
 BATCH = 64
 EPOCHS, EQUAL, EARLY = 60, 40, 12
 """Most validations after epochs; those at equal steps, and before them at steps that grow by a factor."""
-_EVIDENCE, _PARTS = 24, 12  # times that the gradients are looked at, and batches of 32 each time
-_LOOKS, _PAIRS, _POINTS = 16, 96, 17  # of folding on held-out and on training inputs, for the exploration
+_EVIDENCE, _PARTS = 16, 8  # times that the gradients are looked at, and batches of 32 for it
+_LOOKS, _PAIRS, _POINTS = 12, 64, 17  # of folding on held-out and on training inputs, for the exploration
 _BEFORE = 400  # steps of the training that a fine-tuning goes on from
 
 
@@ -186,7 +186,7 @@ class Run:
 
         Mahsereci et al., "Early Stopping without a Validation Set" (arXiv 1703.09580), equation 12: one less
         the mean, over the parameters, of the squared mean gradient in units of its own variance. Variances
-        are those between 12 batches of 32 training examples; the factor makes one over them unbiased.
+        are those between 8 batches of 32 training examples; the factor makes one over them unbiased.
         """
         weights = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         generator = torch.Generator().manual_seed(0)

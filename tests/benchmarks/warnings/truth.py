@@ -39,7 +39,8 @@ class Truth:
 
     @property
     def end(self) -> float:
-        return float(np.median(self.scores[-5:]))
+        """The median of the last five, or the last one where the run is still getting better."""
+        return max(float(np.median(self.scores[-5:])), float(self.scores[-1]))
 
     @property
     def degraded(self) -> bool:
