@@ -13,8 +13,8 @@ from torch import Tensor
 from tests.benchmarks.warnings.packages import WORDS, arrays
 
 LETTERS = " abcdefghijklmnopqrstuvwxyz.,'`()=:\n"
-POOL, VALIDATION = 8000, 2000
-"""Most examples of a training pool and of a validation set."""
+POOL, VALIDATION, TEXTS = 8000, 2000, 600
+"""Most examples of a training pool and of a validation set, and of one with a target at each letter."""
 _CONTEXT, _WINDOW, _SENTENCE = (
     12,
     9,
@@ -69,7 +69,7 @@ def load(name: str, seed: int, *, domains: bool = False) -> Data:
     task = pool(name)
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(task.x))[: POOL + VALIDATION]
-    held = min(VALIDATION, len(order) * 2 // 5)
+    held = TEXTS if task.place is None else min(VALIDATION, len(order) * 2 // 5)
     val, train = order[:held], order[held:]
     if domains and task.domain is not None:
         order = generator.permutation(len(task.x))
