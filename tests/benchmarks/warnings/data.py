@@ -15,11 +15,9 @@ from tests.benchmarks.warnings.packages import WORDS, arrays
 LETTERS = " abcdefghijklmnopqrstuvwxyz.,'`()=:\n"
 POOL, VALIDATION, TEXTS = 8000, 2000, 600
 """Most examples of a training pool and of a validation set, and of one with a target at each letter."""
-_CONTEXT, _WINDOW, _SENTENCE = (
-    12,
-    9,
-    32,
-)  # letters before one, words around a tag, letters at once
+_CONTEXT = 12  # letters before the one to tell
+_WINDOW = 9  # words around the one whose part of speech is told
+_SENTENCE = 32  # letters at once
 
 
 @dataclass(frozen=True)
