@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.benchmarks.warnings.courses import Course, rise
+from tests.benchmarks.warnings.courses import Course, class_entropy, courses, rise
 from tests.benchmarks.warnings.detectors import Verdict, without_labels
 from tests.benchmarks.warnings.grid import DEVELOPMENT, HELD_APART, LATE, LOSS_ONLY, grid
 from tests.benchmarks.warnings.peers import evidence, label_wave, oracle, patience
@@ -138,6 +138,51 @@ def test_chance_has_no_rise_however_many_probes_the_lowest_is_chosen_from():
     assert (z > 2).mean() < 0.1
     worse = [values + 0.05 * (steps >= 50)[:, None] for values in noise]
     assert np.mean([rise(Course(steps, values)).mean[-1] for values in worse]) > 0.04
+
+
+def record(step, places, predicted, correct):
+    held_out = {
+        "inputs": 4,
+        "measured": places,
+        "predicted": predicted,
+        "correct": correct,
+        "losses": [0.5] * len(predicted),
+    }
+    return {
+        "step": step,
+        "held_out": held_out,
+        "pairs": 2,
+        "measured": None,
+        "layers": ["0", "1"],
+        "network_r1": [3, 2],
+        "network_r2": [4, 2],
+        "path_r1_cumulative": [[1, 3], [1, 2]],
+        "path_r2": [[1, 3], [1, 1]],
+        "decision": {"path_changes": [1, 0], "path_elsewhere": [0.5, 0.0], "of": 3},
+    }
+
+
+def test_a_course_holds_the_latest_of_each_input_and_path():
+    first, second = record(0, None, [0, 1, 2, 0], [1, 1, 0, 0]), record(10, [1, 3], [2, 0], [0, 1])
+    run = {"records": [first, second], "paths": []}
+    found = courses(run)
+    assert found["error"].values.tolist() == [[0, 0, 1, 1], [0, 1, 1, 0]]
+    assert found["churn"].values[1].tolist() == [0, 1, 0, 0]
+    assert found["turned"].values[1].tolist() == [0, 1, 0, 0]
+    assert found["phi"].values[0].tolist() == [0.25, 0.0]
+    assert found["depth"].values[0].tolist() == [0.0, 0.0]
+    assert found["changes"].values[1].tolist() == [1, 0]
+    assert class_entropy(run) == pytest.approx([1.0397 / np.log(3), np.log(2) / np.log(3)], abs=1e-3)
+
+
+def test_a_reference_is_taken_only_from_where_it_may_be():
+    values = np.repeat([[0.0], [0.5], [0.4], [0.6]], 8, axis=1) + np.tile([0.0, 0.01], 4)
+    course = Course(np.arange(4.0), values)
+    assert rise(course, reference=1).mean[-1] == pytest.approx(0.6)
+    later = rise(course, np.array([False, True, True, True]), reference=1)
+    assert math.isnan(later.mean[0])
+    assert later.mean[-1] == pytest.approx(0.2)
+    assert later.passes(0.1, 2.0).tolist() == [False, False, False, True]
 
 
 def test_the_parts_share_no_family_and_no_architecture():

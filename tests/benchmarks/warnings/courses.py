@@ -30,13 +30,17 @@ class Course:
 
 
 def courses(run: dict[str, Any]) -> dict[str, Course]:
-    """The courses of a stored run: "error", "loss" (with labels), "turned", "churn" (of the predictions),
-    "changes", "elsewhere", "phi", "crossings" and "depth" (of the paths)."""
+    """The courses of a stored run.
+
+    "error" and "loss" (with labels), "turned" and "churn" (of the predictions), "changes", "elsewhere",
+    "phi", "crossings" and "depth" (of the paths); of the development part "gap phi", "gap changes" and so on, too:
+    of a held-out path less that of a training path, at the latest look.
+    """
     records = run["records"]
     steps = np.array([record["step"] for record in records], dtype=np.float64)
     found: dict[str, Course] = {}
     inputs = max(((r.get("held_out") or {}).get("inputs", 0) for r in records), default=0)
-    if inputs:
+    if any((r.get("held_out") or {}).get("predicted") for r in records):
         predicted = _latest(records, inputs, _of_inputs("predicted"))
         found["turned"] = Course(steps, _turned(steps, predicted))
         found["churn"] = Course(steps, _churn(steps, predicted))
@@ -47,7 +51,20 @@ def courses(run: dict[str, Any]) -> dict[str, Course]:
         values = _latest(records, int(records[0]["pairs"]), reading)
         if np.isfinite(values).any():
             found[name] = Course(steps, values)
-    return found
+    return found | _gaps(run["paths"], steps)
+
+
+def class_entropy(run: dict[str, Any]) -> np.ndarray:
+    """Entropy of the predicted classes at each probe over that of evenly many, shape (T,).
+
+    Near 0 where a model says the same class for all inputs, as it may for long before it learns.
+    """
+    found = []
+    for record in run["records"]:
+        counts = np.unique((record.get("held_out") or {}).get("predicted") or [0], return_counts=True)[1]
+        shares = counts / counts.sum()
+        found.append(-(shares * np.log(shares)).sum())
+    return np.array(found) / np.log(max(2, int((run["records"][0]["decision"] or {}).get("of", 2))))
 
 
 def _of_inputs(name: str) -> Callable[[dict[str, Any]], tuple[Any, Any]]:
@@ -83,6 +100,27 @@ _PATHS: dict[str, Callable[[dict[str, Any]], tuple[Any, Any]]] = {
     "crossings": _of_paths(lambda record: np.log(np.array(record["network_r2"], dtype=np.float64) + 1)),
     "depth": _of_paths(_depth),
 }
+
+
+def _gaps(looks: list[dict[str, Any]], steps: np.ndarray) -> dict[str, Course]:
+    if not looks:
+        return {}
+    latest = np.searchsorted([look["step"] for look in looks], steps, side="right") - 1
+    found = {}
+    for name in ("phi", "changes", "elsewhere", "depth"):
+        rows = [[_of_look(look[kind], name) for kind in ("held_out", "training")] for look in looks]
+        pairs = min(len(part) for row in rows for part in row)
+        values = np.array([held_out[:pairs] - training[:pairs] for held_out, training in rows])
+        found[f"gap {name}"] = Course(steps, values[latest])
+    return found
+
+
+def _of_look(pairs: dict[str, Any], name: str) -> np.ndarray:
+    if name == "depth":
+        cumulative = np.array(pairs["cumulative"], dtype=np.float64)
+        depth: np.ndarray = cumulative[:, -1] - cumulative[:, 0]
+        return depth
+    return np.array(pairs.get(name, [0.0]), dtype=np.float64)
 
 
 def _latest(
@@ -134,51 +172,55 @@ class Rise:
 
     Attributes:
         mean: shape (T,), NaN where not known yet.
-        z: shape (T,), in units of its standard error over the units.
-        level: shape (T,), the course's own mean.
+        z: shape (T,), in units of its standard error over the units; NaN likewise.
     """
 
     mean: np.ndarray
     z: np.ndarray
-    level: np.ndarray
+
+    def passes(self, margin: float, z: float) -> np.ndarray:
+        """At which probes the rise is so large, in itself and in standard errors."""
+        passed: np.ndarray = (np.nan_to_num(self.mean, nan=-1.0) >= margin) & (np.nan_to_num(self.z) >= z)
+        return passed
 
 
-def rise(course: Course, smooth: int = 1, reference: int = 3) -> Rise:
+def rise(course: Course, allowed: np.ndarray | None = None, *, reference: int = 3) -> Rise:
     """The paired rise of each unit above the probe at which the *other* half of the units was lowest.
 
     Choosing the lowest on one half and judging on the other costs nothing, so chance has no rise.
 
     Args:
         course: N units at T probes.
-        smooth: probes that the present value is the mean of.
+        allowed: shape (T,), which probes may be the lowest; None for all.
         reference: probes that the lowest is the mean of.
     """
     values = course.values
+    mean, z = np.full(len(values), np.nan), np.full(len(values), np.nan)
     known = np.isfinite(values).all(1)
     first = int(known.argmax()) if known.any() else len(values)
-    mean, z = np.full(len(values), np.nan), np.full(len(values), np.nan)
-    level = np.full(len(values), np.nan)
-    if first >= len(values):
-        return Rise(mean, z, level)
-    now, means = _running(values[first:], smooth), _running(values[first:], reference)
-    halves = np.arange(values.shape[1]) % 2 == 0, np.arange(values.shape[1]) % 2 == 1
-    lowest = [_argmin_so_far(means[:, half].mean(1)) for half in halves]
-    for row in range(len(means)):
+    now = values[first:]
+    lowest, may = running(now, reference), np.ones(len(now), bool) if allowed is None else allowed[first:]
+    halves = [np.arange(values.shape[1]) % 2 == number for number in (0, 1)]
+    costs = [np.where(may, lowest[:, half].mean(1), np.inf) for half in halves]
+    best = [_argmin_so_far(cost) for cost in costs]
+    for row in range(len(now)):
+        if not may[: row + 1].any():
+            continue
         apart = np.empty(values.shape[1])
-        for half, best in zip(halves, reversed(lowest), strict=True):
-            apart[half] = now[row, half] - means[best[row], half]
+        for half, places in zip(halves, reversed(best), strict=True):
+            apart[half] = now[row, half] - lowest[places[row], half]
         spread = apart.std(ddof=1) / np.sqrt(len(apart))
-        mean[first + row], level[first + row] = apart.mean(), now[row].mean()
+        mean[first + row] = apart.mean()
         z[first + row] = apart.mean() / max(spread, _SMALL / len(apart))
-    return Rise(mean, z, level)
+    return Rise(mean, z)
 
 
-def _running(values: np.ndarray, count: int) -> np.ndarray:
-    """Means of so many values until each, of fewer at the start."""
-    sums = np.cumsum(np.concatenate([np.zeros((1, values.shape[1])), values]), axis=0)
+def running(values: np.ndarray, count: int) -> np.ndarray:
+    """Means of so many values until each, of fewer at the start; shape as given, (T, ...)."""
+    sums = np.cumsum(np.concatenate([np.zeros((1, *values.shape[1:])), values]), axis=0)
     ends = np.arange(1, len(sums))
     begins = np.maximum(ends - count, 0)
-    means: np.ndarray = (sums[ends] - sums[begins]) / (ends - begins)[:, None]
+    means: np.ndarray = ((sums[ends] - sums[begins]).T / (ends - begins)).T
     return means
 
 
