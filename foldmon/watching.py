@@ -12,7 +12,6 @@ from typing import Any, Literal, ParamSpec
 from torch import nn
 from torch.optim import Optimizer
 
-from foldmon.config.numbers import whole
 from foldmon.config.options import NUMBERS, Config
 from foldmon.config.sources import ConfigLike, resolved
 from foldmon.exporters.base import Exporter
@@ -20,6 +19,7 @@ from foldmon.exporters.callables import name_of
 from foldmon.exporters.output import Output
 from foldmon.exporters.resolve import ExporterLike, resolve
 from foldmon.folding.data.drawing import draw_panel
+from foldmon.folding.data.numbers import required_whole
 from foldmon.folding.data.pairs import Pairs, draw_pairs
 from foldmon.folding.model.prober import Forward
 from foldmon.folding.model.unwrap import require_module
@@ -156,9 +156,7 @@ def watch(
         return InertMonitor()
     require_module(model)
     _check_functions(loss, classes)
-    begin = whole(step)
-    if begin is None:
-        raise TypeError(f"step must be a whole number, got {step!r}")
+    begin = required_whole("step", step)
 
     def draw() -> Pairs:
         return data if isinstance(data, Pairs) else draw_pairs(data, pairs, seed=seed)

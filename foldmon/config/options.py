@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from foldmon.config.numbers import real, whole
+from foldmon.folding.data.numbers import real, whole
 
 _METHODS = ("auto", "sampled", "exact")
 _WHOLE = ("every", "pairs", "points", "samples", "seed", "replica_limit")

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from foldmon.exporters.base import WriteReport
 from foldmon.exporters.charts import Charts
 from foldmon.exporters.pictures import Pictures
+from foldmon.exporters.remote import Mirror, is_remote
 from foldmon.exporters.scalars import scalars
 from foldmon.journal.files import append_whole, is_at
-from foldmon.journal.finding import SUBRUN
+from foldmon.journal.finding import SUBRUN, local, run_folder
 from foldmon.journal.schema import ProbeRecord, Record, WarningEvent, is_probe
 from foldmon.journal.unparsed import UNEXPORTED
 
@@ -27,7 +29,9 @@ class TensorBoardExporter:
     them only), so foldmon keeps to a sub-run.
 
     Args:
-        log_dir: a run's folder, as given to ``SummaryWriter``; it stays when the working folder changes.
+        log_dir: a run's folder, as given to ``SummaryWriter``; it stays when the working folder changes. An
+            address such as ``s3://bucket/run`` gets copies of the events, and of the journal at the end,
+            through fsspec where that is installed.
         layers: layers with a chart of their own at most (the Folding tab shows all); of more, those that
             change most in the first probes. None charts all.
 
@@ -43,7 +47,9 @@ class TensorBoardExporter:
     def __init__(self, log_dir: str | os.PathLike[str], layers: int | None = 12) -> None:
         self._charts = Charts(layers)
         self._pictures = Pictures()
-        self.folder = Path(log_dir).expanduser().absolute() / SUBRUN
+        self._mirror = Mirror(f"{os.fspath(log_dir)}/{SUBRUN}") if is_remote(log_dir) else None
+        self.folder = (run_folder() if is_remote(log_dir) else local(log_dir)) / SUBRUN
+        self._seq = -1  # of the last record that is in the file
         self._file: int | None = None
         self._last_step: int | None = None  # of what is in the file
 
@@ -61,9 +67,14 @@ class TensorBoardExporter:
         Raises:
             OSError: the folder or the disk does not take them; nothing of the batch is left in the file.
         """
-        probes = list(filter(is_probe, records))
-        if not probes:
-            return
+        # Where only the copy failed, the events are there already.
+        probes = [record for record in filter(is_probe, records) if record["seq"] > self._seq]
+        if probes:
+            self._append(probes)
+        if self._mirror is not None and self._file is not None:
+            self._mirror.put(self._path)
+
+    def _append(self, probes: Sequence[ProbeRecord]) -> None:
         file = self._opened()
         events = [] if self._last_step is not None else [_version()]
         last = self._last_step
@@ -71,14 +82,19 @@ class TensorBoardExporter:
             events += self._events(record, last)
             last = record["step"]
         append_whole(file, _encoded(events))
-        self._last_step = last
+        self._last_step, self._seq = last, probes[-1]["seq"]
+
+    def finish(self, journal: Path, write_report: WriteReport) -> None:
+        """Copy the journal to where the events were copied."""
+        if self._mirror is not None:
+            self._mirror.put(journal)
 
     def lost(self) -> bool:
         """Whether the event file was removed while it was open; the next ``write`` begins another one."""
         if self._file is None or is_at(self._file, self._path):
             return False
         self.close()
-        self._last_step = None
+        self._last_step, self._seq = None, -1
         return True
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from foldmon.folding.data.numbers import required_whole
 from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.model.unwrap import require_module, unwrap
@@ -90,6 +91,10 @@ def measure(
         (('1', '3'), (8, 2), 0.0)
     """
     require_module(model)
+    points = required_whole("points", points)
+    chunk = None if chunk is None else required_whole("chunk", chunk)
+    if max_evaluations is not None:
+        max_evaluations = required_whole("max_evaluations", max_evaluations)
     _check_options(method, points, chunk, max_evaluations, tolerance, dtype)
     ends = pairs if isinstance(pairs, Pairs) else _as_pairs(pairs)
     with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):

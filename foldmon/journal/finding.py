@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 JOURNAL = "journal.jsonl"
 SUBRUN = "foldmon"
+
+
+def local(path: str | os.PathLike[str]) -> Path:
+    """A folder of this machine, which stays the same when the working folder changes; ``~`` is the home."""
+    return Path(path).expanduser().absolute()
+
+
+def run_folder() -> Path:
+    """A new run's folder, where none is given: ``runs/foldmon-<time>``."""
+    base = local("runs") / time.strftime("foldmon-%Y%m%d-%H%M%S")
+    # Two runs that begin in the same second are still two runs.
+    names = (base if n == 0 else base.with_name(f"{base.name}-{n}") for n in range(1000))
+    return next(path for path in names if not path.exists())
 
 
 def find_journals(logdir: str | os.PathLike[str]) -> Iterator[tuple[str, Path]]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foldmon.journal.files import append_whole, claim, copy_whole, is_at, release
-from foldmon.journal.finding import JOURNAL
+from foldmon.journal.finding import JOURNAL, local
 from foldmon.journal.following import read_journal
 from foldmon.journal.plain import json_text
 from foldmon.journal.schema import Record
@@ -38,6 +38,9 @@ class JSONLExporter:
     Args:
         path: of the file; folders are made, ``~`` is the home folder. An existing journal is continued.
 
+    Raises:
+        ValueError: the path is an address.
+
     Example:
         >>> import tempfile, os
         >>> path = os.path.join(tempfile.mkdtemp(), "journal.jsonl")
@@ -51,7 +54,9 @@ class JSONLExporter:
     name = "jsonl"
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).expanduser().absolute()
+        if "://" in os.fspath(path):
+            raise ValueError(f"a journal is a file of this machine, got {path}; a log_dir may lie elsewhere")
+        self.path = local(path)
         self.failures = 0
         self.comebacks = 0  # how often the file was gone, or another one in its place
         self._lock = threading.Lock()

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from foldmon.config.numbers import whole
 from foldmon.config.options import Config
 from foldmon.exporters.output import Output
+from foldmon.folding.data.numbers import required_whole
 from foldmon.folding.model.scout import BY_BATCH
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
@@ -151,9 +151,7 @@ class RunningMonitor(Monitor):
         if self._counter is not None:
             self._counter.close()
             self._counter = None
-        reached = self._step + 1 if number is None else whole(number)
-        if reached is None:
-            raise TypeError(f"monitor.step takes the number of a step, got {number!r}")
+        reached = self._step + 1 if number is None else required_whole("the number of a step", number)
         if reached != self._step:
             self._step = reached - 1
             self._advance()
@@ -187,7 +185,9 @@ class RunningMonitor(Monitor):
         self._silence.close()
         ended = self._sampler.finish(timeout)
         if not ended:
-            logger.warning("foldmon: the probe under way at step %d is given up: it takes too long", self._step)
+            logger.warning(
+                "foldmon: the probe under way at step %d is given up: it takes too long", self._step
+            )
         try:
             if last > 0 and not self._sampler.busy:
                 self._guard.run(lambda: self._measure_the_end(last))

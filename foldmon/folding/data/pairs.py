@@ -13,6 +13,7 @@ from torch import Tensor
 
 from foldmon.folding.data.heldout import read_held_out
 from foldmon.folding.data.labels import HeldOut
+from foldmon.folding.data.numbers import required_whole
 from foldmon.folding.data.reading import Amounts
 from foldmon.folding.data.trees import (
     batch_size,
@@ -143,6 +144,7 @@ def draw_pairs(data: Any, count: int = 64, *, kind: Kind = "inter", seed: int = 
         >>> len(pairs), bool((pairs.classes[:, 0] != pairs.classes[:, 1]).all())
         (12, True)
     """
+    count, seed = required_whole("count", count), required_whole("seed", seed)
     generator = np.random.default_rng(seed)
     held_out, _ = read_held_out(data, amounts_for(count), generator)
     rows, kind = drawn_rows(held_out, count, kind, generator)

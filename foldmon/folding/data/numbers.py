@@ -25,6 +25,18 @@ def whole(value: Any) -> int | None:
     return int(number) if number.is_integer() else None
 
 
+def required_whole(name: str, value: Any) -> int:
+    """The whole number that an argument is.
+
+    Raises:
+        TypeError: it is none.
+    """
+    number = whole(value)
+    if number is None:
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    return number
+
+
 def real(value: Any) -> float | None:
     """The number that a value is as a float, whatever its type; None where it is none.
 
