@@ -136,7 +136,7 @@ class FoldingCallback(Callback):  # type: ignore[misc]
 
 
 def _validation_loader(trainer: Trainer) -> Any:
-    loaders = trainer.val_dataloaders
+    loaders = trainer.val_dataloaders or _passed_loaders(trainer)
     if isinstance(loaders, dict):
         loaders = list(loaders.values())
     if isinstance(loaders, list | tuple):
@@ -147,3 +147,12 @@ def _validation_loader(trainer: Trainer) -> Any:
             "or FoldingCallback(data=...)"
         )
     return loaders
+
+
+def _passed_loaders(trainer: Trainer) -> Any:
+    """Validation loaders that Lightning was given and leaves be, since the module has no validation step."""
+    try:
+        source = trainer.fit_loop.epoch_loop.val_loop._data_source
+        return source.dataloader() if source.is_defined() else None
+    except Exception:  # of another release, or a hook that gives none
+        return None

@@ -196,3 +196,17 @@ def test_the_warning_gets_the_training_loss(tmp_path, loaders, held_out, accumul
     batches = 3 * accumulated
     assert first is None
     assert later[0] == pytest.approx(sum(losses[:batches]) / batches, rel=1e-5)
+
+
+def test_a_loader_that_lightning_leaves_be_is_used(tmp_path, loaders):
+    class Unvalidated(pl.LightningModule):
+        forward, training_step = Classifier.forward, Classifier.training_step
+        configure_optimizers = Classifier.configure_optimizers
+
+        def __init__(self):
+            super().__init__()
+            self.net = Classifier().net
+
+    callback = FoldingCallback(every=6, background=False)
+    trainer(tmp_path, callback).fit(Unvalidated(), *loaders)
+    assert len(callback.monitor.history) > 1

@@ -25,8 +25,9 @@ from foldmon.folding.model.row_order import (
     put_back,
     sample_of,
 )
-from foldmon.folding.model.taps import Taps
-from foldmon.folding.model.unknown import hidden_activations
+from foldmon.folding.model.taps import RECURRENT, Taps
+from foldmon.folding.model.unknown import SPIKING, hidden_activations
+from foldmon.folding.results.coverage import by_reason
 from foldmon.folding.results.heads import Classes, Head, head_of
 from foldmon.folding.results.outputs import prediction_of
 from foldmon.folding.results.targets import Targets
@@ -59,6 +60,22 @@ BY_BATCH = (
 
 NO_CLASS = "the output gives no class a row: no decision folding"
 """How a note begins that tells so."""
+
+_ADVICE = {
+    RECURRENT: (
+        "Recurrent layers (nn.RNN, nn.LSTM, nn.GRU and their cells) are not covered, and registering one "
+        "does not help. Measured are activation layers beside them, such as in a head of two layers, and "
+        "recurrences that are written out in Python, with torch.tanh or F.relu at each step."
+    ),
+    SPIKING: (
+        "Spiking layers are not covered, and registering one does not help: what they compare with a "
+        "threshold is a state that they keep. Measured are activation layers beside them."
+    ),
+    "": (
+        "If one of them is an activation layer of yours, make it a module and tell foldmon where its pieces "
+        "meet: foldmon.register_activation(cls, thresholds)."
+    ),
+}
 
 
 class CannotCallError(RuntimeError):
@@ -273,11 +290,11 @@ def nothing_found(
         "no activation layer was found in the model, so there is nothing to measure.",
         f"Modules that ran: {', '.join(seen) or 'none'}.",
     ]
-    lines += [f"Not covered: {place}: {why}." for place, why in not_covered.items()]
+    lines += [f"Not covered: {text}." for text in by_reason(not_covered.items())]
     if named := ", ".join(kinks):
         lines.append(f"Functions that bend without being an activation: {named}.")
-    lines.append(
-        "If one of them is an activation layer of yours, make it a module and tell foldmon where its pieces "
-        "meet: foldmon.register_activation(cls, thresholds)."
-    )
+    seen_inside = {
+        reason for reason in (RECURRENT, SPIKING) if any(reason in why for why in not_covered.values())
+    }
+    lines += [_ADVICE[reason] for reason in sorted(seen_inside)] or [_ADVICE[""]]
     return "\n".join(lines)

@@ -39,6 +39,9 @@ _LINEAR = frozenset(
     }
 )  # fmt: skip
 
+RECURRENT = "live inside a fused kernel, which no hook can look into"
+"""Why what recurrent kernels compute is not covered."""
+
 
 @dataclass
 class Sightings:
@@ -51,6 +54,8 @@ class Sightings:
         executed: every module that ran, by path.
         shapes: of the last input of every module that is no activation layer and was given one tensor.
         scripted: paths of the outermost TorchScript modules.
+        put_out: of modules that are not torch's, smallest and largest of the values that they put out if
+            these are zeros and ones alone, else None; without ``lean``.
     """
 
     not_covered: dict[str, str] = field(default_factory=dict)
@@ -58,6 +63,7 @@ class Sightings:
     executed: dict[str, nn.Module] = field(default_factory=dict)
     shapes: dict[str, torch.Size] = field(default_factory=dict)
     scripted: list[str] = field(default_factory=list)
+    put_out: dict[str, tuple[float, float] | None] = field(default_factory=dict)
 
 
 class Taps:
@@ -190,7 +196,7 @@ class Taps:
                 self.sightings.kinks[_join(self.place, KINKS[function])] = (KINKS[function], bent.shape)
         elif function in FUSED:
             name = self.place or f"/{FUSED[function]}"
-            why = f"the gates of {FUSED[function]} live inside a fused kernel, which no hook can look into"
+            why = f"the gates of {FUSED[function]} {RECURRENT}"
             self.sightings.not_covered.setdefault(name, why)
 
     def _read(self, rule: Activation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
@@ -224,6 +230,21 @@ def _join(place: str, function: str) -> str:
 def _largest_float(values: Iterable[Any]) -> Tensor | None:
     tensors = (v for v in values if isinstance(v, Tensor) and v.is_floating_point() and v.ndim > 0)
     return max(tensors, key=Tensor.numel, default=None)
+
+
+def _bits(output: Any) -> tuple[float, float] | None:
+    """Smallest and largest of values that are zeros and ones alone."""
+    first = output[0] if isinstance(output, tuple) and output else output
+    if not isinstance(first, Tensor) or not first.is_floating_point() or not first.numel():
+        return None
+    with unseen():
+        if is_under_vmap(first) or not bool(((first == 0) | (first == 1)).all()):
+            return None
+        return float(first.min()), float(first.max())
+
+
+def _joined(a: tuple[float, float] | None, b: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if a is None or b is None else (min(a[0], b[0]), max(a[1], b[1]))
 
 
 class _Enter:
@@ -260,7 +281,12 @@ class _Leave:
         self.taps, self.active = taps, active
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        self.taps._paths.leave()
+        taps, path = self.taps, self.taps.place
+        taps._paths.leave()
+        if not taps.lean and not type(module).__module__.startswith("torch."):
+            taps.sightings.put_out[path] = _joined(
+                taps.sightings.put_out.get(path, (1.0, 0.0)), _bits(output)
+            )
         if self.active and self.taps._inside:
             self.taps._inside -= 1
 

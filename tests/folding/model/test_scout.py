@@ -123,7 +123,7 @@ def test_asking_for_a_layer_that_cannot_be_measured_says_why() -> None:
 def test_nothing_left_after_leaving_out_says_why() -> None:
     model = Routed()
     model.head = nn.Identity()
-    with pytest.raises(ValueError, match=r"experts\.0\.1: (it|no dimension)"):
+    with pytest.raises(ValueError, match=r"experts\.0\.1.*: (it|no dimension)"):
         foldmon.measure(model, (torch.randn(8, 8), torch.randn(8, 8)))
 
 
