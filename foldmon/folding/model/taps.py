@@ -21,7 +21,7 @@ from foldmon.folding.model.callers import CallPaths
 from foldmon.folding.model.giving_up import go_on
 from foldmon.folding.model.row_order import put_back
 from foldmon.folding.symbols.activations import Activation, Reading
-from foldmon.folding.symbols.functions import FUSED, KINKS, SORTS, as_function
+from foldmon.folding.symbols.functions import FUSED, KINKS, SORTS, as_function, fused_activation
 from foldmon.folding.symbols.registry import FUNCTIONS, reader_of
 from foldmon.torch_internals import RemovableHandle, has_forward_hooks, is_under_vmap, unseen
 
@@ -199,6 +199,13 @@ class Taps:
             why = f"the gates of {FUSED[function]} {RECURRENT}"
             self.sightings.not_covered.setdefault(name, why)
 
+    def saw_result(self, function: Callable[..., Any], result: Any) -> None:
+        """Read what a kernel puts out that holds an activation function as its last part."""
+        name = fused_activation(function)
+        if name is not None and not self._inside and isinstance(result, Tensor):
+            with unseen():
+                self.saw(_join(self.place, name), Reading(result, (0.0,)))
+
     def _read(self, rule: Activation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Read a call; False where it is no activation after all."""
         name = _join(self.place, rule.name)
@@ -311,6 +318,7 @@ class _FunctionTap(TorchFunctionMode):
         # inside ``func`` come back here.
         self.taps.saw_function(func, args, kwargs)
         result = func(*args, **kwargs)
+        self.taps.saw_result(func, result)
         if func in SORTS:
             order = result if isinstance(result, Tensor) else result[1]
             if order.ndim == 1:

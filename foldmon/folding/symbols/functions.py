@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -55,6 +56,31 @@ FUSED: Mapping[Callable[..., Any], str] = spelled(
 """Recurrent kernels whose gates no hook can see."""
 
 
+# Activation functions of torch.ao, on quantized numbers what they are on others.
+_QUANTIZED = ("relu6", "hardswish", "leaky_relu", "elu", "celu", "prelu", "sigmoid", "tanh")
+_FUSED_ACTIVATION = re.compile(r"quantized\.(\w+_(?:leaky_)?(?:relu|tanh)(?:_dynamic\w*)?)(?:\.|$)")
+
+
+def fused_activation(function: Callable[..., Any]) -> str | None:
+    """Name of a kernel of torch.ao that ends in a ReLU, a leaky one or a tanh, whose input no hook can see.
+
+    What it puts out is above zero where that input is.
+
+    Example:
+        >>> import torch
+        >>> from foldmon.folding.symbols.functions import fused_activation
+        >>> fused_activation(torch.ops.quantized.conv2d_relu), fused_activation(torch.ops.quantized.conv2d)
+        ('conv2d_relu', None)
+    """
+    return _fused(function) if isinstance(function, OpOverload | OpOverloadPacket) else None
+
+
+@cache
+def _fused(operator: OpOverload | OpOverloadPacket) -> str | None:
+    found = _FUSED_ACTIVATION.match(str(operator))
+    return None if found is None else found[1]
+
+
 def as_function(function: Callable[..., Any]) -> Callable[..., Any]:
     """The torch function that an aten operator is; what is no operator stays what it is.
 
@@ -66,5 +92,6 @@ def as_function(function: Callable[..., Any]) -> Callable[..., Any]:
 @cache
 def _function_of(operator: OpOverload | OpOverloadPacket) -> Callable[..., Any]:
     library, name = str(operator).split(".")[:2]
-    homes: tuple[Any, ...] = HOMES if library == "aten" else ()
+    known = library == "aten" or (library == "quantized" and name in _QUANTIZED)
+    homes: tuple[Any, ...] = HOMES if known else ()
     return next((found for home in homes if callable(found := getattr(home, name, None))), operator)

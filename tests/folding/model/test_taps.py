@@ -440,6 +440,48 @@ def test_quantized_models() -> None:
     assert (static.r2[:, 0] > 0).all()
 
 
+class Residual(nn.Module):
+    """Convolutions, a sum and a head, of which torch.ao fuses each with its ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quantized, self.plain = quantization.QuantStub(), quantization.DeQuantStub()
+        self.conv, self.norm, self.relu = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()
+        self.again, self.relu2 = nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()
+        self.sum = torch.ao.nn.quantized.FloatFunctional()
+        self.third, self.relu3 = nn.Conv2d(4, 4, 1), nn.ReLU()
+        self.fc, self.act, self.out = nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.norm(self.conv(self.quantized(x))))
+        x = self.sum.add_relu(x, self.relu2(self.again(x)))
+        x = self.relu3(self.third(x)).mean((2, 3))
+        return self.plain(self.out(self.act(self.fc(x))))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_activations_fused_into_quantized_kernels_are_found() -> None:
+    torch.manual_seed(0)
+    model, images = Residual().eval(), (torch.randn(5, 3, 6, 6), torch.randn(5, 3, 6, 6))
+    whole = foldmon.measure(model, images)
+    model.qconfig = quantization.get_default_qconfig("x86")
+    fused = quantization.fuse_modules(model, [["conv", "norm", "relu"], ["again", "relu2"], ["fc", "act"]])
+    prepared = quantization.prepare(fused)
+    prepared(torch.cat(images))
+    converted = quantization.convert(prepared)
+    report = foldmon.measure(converted, images)
+    assert report.layers == (
+        "conv/conv2d_relu", "again/conv2d_relu", "/add_relu", "relu3", "fc/linear_relu",
+    )  # fmt: skip
+    assert report.units == whole.units
+    kept: list[Tensor] = []
+    converted.conv.register_forward_hook(lambda module, args, output: kept.append(output.dequantize() > 0))
+    for end in images:
+        converted(end)
+    ends = foldmon.measure(converted, images, points=2, layers="conv/*")
+    assert ends.r1[:, 0].tolist() == (kept[0] != kept[1]).flatten(1).sum(1).tolist()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_models_of_other_dtypes(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
