@@ -58,6 +58,7 @@ class StepCounter:
         self._others: weakref.WeakKeyDictionary[Optimizer, tuple[int, int]] = weakref.WeakKeyDictionary()
         self._round = 0
         self._backward_hook: RemovableHandle | None = None
+        self._counted_backward = False
         if optimizer is not None:
             self._owner = weakref.ref(_innermost(optimizer))
         elif not _living_owner_exists(self._watched):
@@ -83,8 +84,11 @@ class StepCounter:
             if owner is None or steps > _PATIENCE:
                 self._owner = weakref.ref(optimizer)
                 self._round += 1
+                # The backward pass of this step was counted, before its optimizer was made.
+                steps -= self._counted_backward
                 self._stop_counting_backwards()
-                self._on_step(steps)
+                if steps:
+                    self._on_step(steps)
 
     def _steps_beside_owner(self, optimizer: Optimizer) -> int:
         began, steps = self._others.get(optimizer, (self._round, 0))
@@ -113,7 +117,7 @@ class StepCounter:
     def _stop_counting_backwards(self) -> None:
         if self._backward_hook is not None:
             self._backward_hook.remove()
-            self._backward_hook = None
+            self._backward_hook, self._counted_backward = None, False
 
     def went_backward(self, first: bool) -> None:
         """A backward pass has reached the model, and no optimizer has been seen yet."""
@@ -123,6 +127,7 @@ class StepCounter:
         if first and _living_owner_exists(self._watched):
             self._stop_counting_backwards()
         else:
+            self._counted_backward = True
             self._on_step(1)
 
 

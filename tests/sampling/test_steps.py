@@ -207,6 +207,21 @@ def test_without_an_optimizer_backward_passes_count(mlp, count):
     assert counted.steps <= 8, "an optimizer that comes late is counted instead"
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_an_optimizer_made_in_the_first_step_counts_it_once(mlp, count, each):
+    counted = count(mlp)
+    optimizers: list[torch.optim.Optimizer] = []
+    for _ in range(5):
+        backward(mlp)
+        if not optimizers:
+            parts = [[p] for p in mlp.parameters()] if each else [list(mlp.parameters())]
+            optimizers += [torch.optim.SGD(part, 0.1) for part in parts]
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert counted.steps == 5
+
+
 def test_steps_can_be_told_by_hand(mlp, held_out):
     optimizer = sgd(mlp)
     monitor = foldmon.watch(mlp, held_out, every=1000, exporters=[])
