@@ -5,12 +5,14 @@ import time
 
 import pytest
 
+import foldmon
 from foldmon.exporters.base import PermanentError
 from foldmon.exporters.delivery import Delivery
 from foldmon.exporters.output import Output
+from foldmon.exporters.scalars import scalars
 from foldmon.journal.following import Tail
 from foldmon.journal.writing import JSONLExporter
-from tests.exporters.examples import probe
+from tests.exporters.examples import held_out, probe
 
 
 class Backend:
@@ -78,6 +80,105 @@ def test_a_backend_that_comes_back_misses_nothing(journal, caplog, error):
     assert caplog.text.count("exporter failed") == 1
     assert caplog.text.count("exporter works again") == 1
     delivery.close(10)
+
+
+class Pauses(threading.Condition):
+    """Takes down how long its owner means to pause, and lets it go on at once, ``enough`` times."""
+
+    def __init__(self, enough: int) -> None:
+        super().__init__()
+        self.meant: list[float] = []
+        self.enough = enough
+        self.over = threading.Event()
+
+    def wait_for(self, predicate, timeout=None):
+        if timeout is None or len(self.meant) >= self.enough:
+            self.over.set()
+            return super().wait_for(predicate, timeout)
+        self.meant.append(timeout)
+        return predicate()
+
+
+def test_a_dead_backend_is_left_longer_and_longer_but_never_for_more_than_half_a_minute(journal, monkeypatch):
+    monkeypatch.setattr("foldmon.exporters.delivery._FIRST_PAUSE", 0.5)
+    backend = Backend(failures=10**6)
+    delivery = delivery_to(backend, journal)
+    delivery._changed = pauses = Pauses(200)
+    pauses.over.clear()
+    journal.write([probe(0)])
+    delivery.notify()
+    until = time.monotonic() + 60
+    while len(pauses.meant) < 200 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert pauses.meant == [0.5, 1, 2, 4, 8, 16] + [30] * 194
+    backend.failures = 0
+    assert delivery.close(10)
+
+
+def test_the_pauses_begin_anew_once_a_backend_has_answered(journal, monkeypatch):
+    monkeypatch.setattr("foldmon.exporters.delivery._FIRST_PAUSE", 0.5)
+    backend = Backend(failures=3)
+    delivery = delivery_to(backend, journal)
+    delivery._changed = pauses = Pauses(5)
+    journal.write([probe(0)])
+    delivery.notify()
+    until = time.monotonic() + 60
+    while backend.steps != [0] and time.monotonic() < until:
+        time.sleep(0.01)
+    backend.failures, backend.calls = 2, 0
+    journal.write([probe(1)])
+    delivery.notify()
+    while backend.steps != [0, 1] and time.monotonic() < until:
+        time.sleep(0.01)
+    assert pauses.meant == [0.5, 1, 2, 0.5, 1]
+    delivery.close(10)
+
+
+@pytest.mark.parametrize("by", ["flush", "close"])
+def test_who_waits_has_a_failing_backend_tried_at_once(journal, monkeypatch, by):
+    monkeypatch.setattr("foldmon.exporters.delivery._FIRST_PAUSE", 3600.0)
+    backend = Backend(failures=1)
+    delivery = delivery_to(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    until = time.monotonic() + 60
+    while not delivery._failing and time.monotonic() < until:
+        time.sleep(0.01)
+    assert backend.steps == []
+    assert getattr(delivery, by)(60)
+    assert backend.steps == [0]
+    delivery.close(10)
+
+
+def test_flush_goes_on_trying_while_there_is_time(journal, monkeypatch):
+    monkeypatch.setattr("foldmon.exporters.delivery._FIRST_PAUSE", 3600.0)
+    monkeypatch.setattr("foldmon.exporters.delivery._WHILE_WAITED_FOR", 0.01)
+    backend = Backend(failures=4)
+    delivery = delivery_to(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    assert delivery.flush(60)
+    assert backend.steps == [0]
+    assert backend.calls == 5
+    delivery.close(10)
+
+
+def test_an_exporter_of_ours_gets_no_lists_of_paths_and_one_of_the_users_gets_all(journal):
+    class Ours(Backend):
+        unread = foldmon.ConsoleExporter.unread
+
+    record = probe(0) | {"path_r1": [[1.0] * 3] * 64, "held_out": held_out()}
+    for backend, whole in ((Ours(), False), (Backend(), True)):
+        backend.write = lambda records, taken=(taken := []): taken.extend(records)
+        delivery = delivery_to(backend, journal)
+        delivery._tail.offset = 0
+        journal.write([record | {"seq": 1 + whole}])
+        delivery.notify()
+        assert delivery.close(10)
+        assert ("path_r1" in taken[-1], "network_r1" in taken[-1]) == (whole, whole)
+        assert ("losses" in taken[-1]["held_out"]) is whole
+        assert scalars(taken[-1]) == scalars(record)
+        assert len(taken[-1]["held_out"]["measured"]) == 2
 
 
 def test_flush_waits_for_a_write_under_way(journal):

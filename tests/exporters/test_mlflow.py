@@ -79,6 +79,42 @@ def test_asked_for_without_a_run_it_makes_one_and_ends_it(uri):
     assert mlflow.active_run() is None
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_the_users_own_run_is_theirs_to_end(uri, held_out, given):
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU())
+    with mlflow.start_run() as run:
+        exporter = foldmon.MLflowExporter(run.info.run_id if given else None)
+        foldmon.watch(model, held_out, exporters=[exporter]).close()
+        assert mlflow.get_run(run.info.run_id).info.status == "RUNNING"
+        mlflow.log_metric("mine", 1.0)
+
+
+def test_a_run_that_was_ended_before_stays_as_it_ended(uri):
+    with mlflow.start_run() as run:
+        pass
+    mlflow.MlflowClient().set_terminated(run.info.run_id, "FAILED")
+    exporter = foldmon.MLflowExporter(run.info.run_id)
+    exporter.write([probe(0)])
+    exporter.close()
+    assert mlflow.get_run(run.info.run_id).info.status == "FAILED"
+
+
+def test_a_run_that_autologging_began_gets_the_values_and_is_left_open(uri, held_out):
+    mlflow.pytorch.autolog()
+    try:
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+        run = mlflow.start_run()
+        with foldmon.watch(model, held_out, every=5, background=False) as monitor:
+            train(model, 10, torch.optim.SGD(model.parameters(), lr=0.1))
+        assert mlflow.active_run().info.run_id == run.info.run_id
+        shown = mlflow.MlflowClient().get_metric_history(run.info.run_id, "folding/network")
+        assert [metric.step for metric in shown] == [report.step for report in monitor.history]
+        assert len(mlflow.search_runs(output_format="list")) == 1
+    finally:
+        mlflow.end_run()
+        mlflow.pytorch.autolog(disable=True)
+
+
 def test_a_deleted_run_is_a_permanent_error(uri):
     exporter = foldmon.MLflowExporter()
     mlflow.MlflowClient().delete_run(exporter.run_id)

@@ -5,11 +5,14 @@ import re
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.compat.proto.event_pb2 import SessionLog
 from tensorboard.plugins.custom_scalar import layout_pb2
 from torch import nn
 
 import foldmon
 from foldmon.exporters.scalars import scalars
+from foldmon.journal import files
 from tests.exporters.examples import probe, start
 from tests.training_loop import train
 
@@ -85,6 +88,32 @@ def test_a_deep_model_gets_few_charts_which_then_stay(tmp_path):
     assert len(charts) == 5
     assert all(len(events.Scalars(tag)) == 7 for tag in charts)
     assert len(events.Scalars("folding/network")) == 10
+
+
+def test_a_file_begins_with_version_and_start_also_where_the_first_write_failed(tmp_path, monkeypatch):
+    real, calls = files.append_whole, []
+
+    def full_at_first(file, data):
+        calls.append(data)
+        if len(calls) <= 2:
+            raise OSError(28, "No space left on device")
+        real(file, data)
+
+    monkeypatch.setattr("foldmon.exporters.tensorboard.append_whole", full_at_first)
+    exporter = foldmon.TensorBoardExporter(tmp_path)
+    for failed in ([probe(0)], [probe(0), probe(1)]):
+        with pytest.raises(OSError, match="No space"):
+            exporter.write(failed)
+    exporter.write([probe(0), probe(1)])
+    exporter.write([probe(2)])
+    exporter.close()
+    [file] = (tmp_path / "foldmon").glob("events.*")
+    events = list(EventFileLoader(str(file)).Load())
+    assert events[0].file_version == "brain.Event:2"
+    assert [e.session_log.status for e in events if e.HasField("session_log")] == [SessionLog.START]
+    assert events[1].HasField("session_log")
+    assert events[1].step == 0
+    assert [e.step for e in read(tmp_path / "foldmon").Scalars("folding/network")] == [0, 1, 2]
 
 
 def test_images_come_at_doubling_probes(tmp_path):
