@@ -142,7 +142,7 @@ class RunningMonitor(Monitor):
 
     def summary(self) -> str:
         return summary_table(
-            self.report, self._subject.coverage, self._costs(), self._step, self.journal_path
+            self.report, self._subject.coverage, self._costs(), self._step, self.journal_path, self.warnings
         )
 
     # What the user tells

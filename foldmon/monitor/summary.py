@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
+from foldmon.exporters.words import joined
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
 from foldmon.journal.schema import RunCosts
+from foldmon.warning.finding import FoldingWarning
 
 _NAME_WIDTH = 36
 
@@ -18,8 +21,9 @@ def summary_table(
     costs: RunCosts,
     steps: int,
     journal_path: str,
+    warnings: Sequence[FoldingWarning] = (),
 ) -> str:
-    """The latest measurement, layer by layer, and what measuring cost.
+    """What was warned of, the latest measurement, layer by layer, and what measuring cost.
 
     Args:
         report: the latest, None before it.
@@ -27,8 +31,9 @@ def summary_table(
         costs: "overhead", "skipped".
         steps: training steps so far.
         journal_path: where the journal is.
+        warnings: those so far, of which the latest is said.
     """
-    lines = ["no probe has ended yet"] if report is None else _table(report)
+    lines = _latest(warnings) + (["no probe has ended yet"] if report is None else _table(report))
     if report is not None:
         # Its notes hold those of its coverage, which names layers with NaN once more, without counts.
         coverage = replace(report.coverage, notes=report.notes).with_notes(*coverage.notes)
@@ -40,6 +45,13 @@ def summary_table(
         f"journal: {journal_path}",
     ]
     return "\n".join(lines)
+
+
+def _latest(warnings: Sequence[FoldingWarning]) -> list[str]:
+    if not warnings:
+        return []
+    last, more = warnings[-1], f" ({len(warnings)} warnings so far)" if len(warnings) > 1 else ""
+    return [f"WARNING at step {last.step:,}{more}: {joined(last.reasons)}", ""]
 
 
 def report_table(report: FoldingReport) -> str:

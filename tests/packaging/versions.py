@@ -56,7 +56,16 @@ def _make(home: Path, python: str, torch: str) -> None:
         return
     shutil.rmtree(home, ignore_errors=True)
     subprocess.run([_interpreter(python), "-m", "venv", home], check=True)
-    install = [home / "bin" / "python", "-m", "pip", "install", "-q", f"torch=={torch}", "-e", f"{ROOT}[test]"]
+    install = [
+        home / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        f"torch=={torch}",
+        "-e",
+        f"{ROOT}[test]",
+    ]
     subprocess.run(install, check=True, stdout=sys.stderr)
     (home / "ready").touch()
 

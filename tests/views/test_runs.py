@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from foldmon.views.run.best import best_probe
+from foldmon.views.run.best import best_of, best_probe
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Rows, readable
 from foldmon.views.run.undrawn import UNDRAWN
@@ -229,6 +229,16 @@ def test_without_a_score_the_first_tenth_of_the_steps_is_no_best_probe():
     steps = [*range(50), *range(50, 1000, 50)]
     changes = [0.0] * 50 + [1.0] * 10 + [0.9] + [1.1] * 8
     assert best_probe(steps, [{}] * 69, changes) == (60, "least decision folding")
+
+
+def test_without_a_score_of_the_users_own_the_best_probe_is_the_warnings():
+    records = journals.training(30, 3, memorises=True)
+    for record in records[1:]:
+        record["warning"]["best_step"] = min(record["step"], 350)
+    rows = [readable(record) for record in records[1:]]
+    assert best_of(rows) == (7, "best held-out score")
+    records[4]["logged"] = {"val_loss": 0.1}
+    assert best_of([readable(record) for record in records[1:]]) == (3, "lowest val_loss")
 
 
 def test_the_best_probe_follows_the_held_out_score_not_the_training_loss():

@@ -25,6 +25,9 @@ def best_of(rows: Sequence[Row]) -> Best | None:
     steps = [row.step for row in rows]
     logged: list[dict[str, float]] = [row.logged for row in rows]
     if not HELD_OUT.search(best_named(logged) or ""):
+        # That of the latest probe's record is smoothed, and is the one that the warning names.
+        if rows and (best := rows[-1].values["best_step"]) in steps:
+            return Best(steps.index(best), "best held-out score")
         logged = [row.logged | _measured(row) for row in rows]
     return best_probe(steps, logged, [row.values["changes"] for row in rows])
 

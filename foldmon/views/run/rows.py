@@ -64,6 +64,7 @@ COLUMNS: dict[str, Callable[[Record], Any]] = {
     "heldout_accuracy_upper": _held_out("accuracy_interval", 1),
     "level": _at("warning", "level"),
     "score": _at("warning", "score"),
+    "best_step": _at("warning", "best_step"),
     "exact": _at("exact"),
     "evaluations": _at("evaluations"),
     "overhead": _at("monitor", "overhead"),

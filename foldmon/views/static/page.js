@@ -27,7 +27,7 @@ const CHARTS = [
   },
   { value: "changes", title: "Decision folding", hint: "class changes a path" },
   { value: "elsewhere", title: "Third class", hint: "share of a path", format: points },
-  { value: "score", title: "Warning score", hint: "0 to 1", full: 1 },
+  { value: "score", title: "Warning score", hint: "a test passes at 0.5", full: 1 },
 ];
 const LEADING = 2;
 const ALERTS = 4;
