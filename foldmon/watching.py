@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, ParamSpec
 
@@ -18,10 +19,12 @@ from foldmon.exporters.base import Exporter
 from foldmon.exporters.callables import name_of
 from foldmon.exporters.output import Output
 from foldmon.exporters.resolve import ExporterLike, resolve
-from foldmon.folding.data.drawing import draw_panel
+from foldmon.folding.data.drawing import draw_panel, other_panels
+from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.numbers import required_whole
 from foldmon.folding.data.pairs import Pairs, draw_pairs
 from foldmon.folding.model.prober import Forward
+from foldmon.folding.model.scout import CannotCallError
 from foldmon.folding.model.unwrap import require_module
 from foldmon.folding.results.criterion import Loss
 from foldmon.folding.results.heads import Classes
@@ -89,9 +92,10 @@ def watch(
 
     Args:
         model: the model in training; compiled and DDP wrappers are looked through.
-        data: held-out data, never used for training: a ``DataLoader``, a ``Dataset``, inputs, or
-            ``(inputs, labels)``; inputs are a tensor or array, or a tuple or dict of them, batch first.
-            ``foldmon.Pairs`` are taken as they are.
+        data: held-out data, never used for training: a ``DataLoader``, a ``Dataset``, anything else that
+            yields batches or has a length and items, inputs, or ``(inputs, labels)``; inputs are a tensor or
+            array, or a tuple or dict of them, batch first. No more of it is read than needed, and nothing is
+            used up. What was understood is said on the console. ``foldmon.Pairs`` are taken as they are.
         optimizer: whose steps are counted; None finds it.
         every: training steps between probes of all pairs, whatever they cost; None measures shares of the
             pairs at growing intervals, as much as the budget and the allowance pay for.
@@ -168,7 +172,11 @@ def watch(
         drawn, held_out = draw_panel(data, pairs, samples, seed=seed)
     else:
         drawn = draw()
-    subject = Subject(model, drawn, config, forward, team, held_out, loss, classes)
+
+    def subject_of(pairs: Pairs, inputs: HeldOut | None) -> Subject:
+        return Subject(model, pairs, config, forward, team, inputs, loss, classes)
+
+    subject = _first_that_fits(subject_of, drawn, held_out, seed)
     journal, delivered = _destinations(exporters, log_dir, team)
     close_earlier(model)
     output = Output(journal, delivered, _write_report)
@@ -188,6 +196,25 @@ def _check_functions(loss: Any, classes: Any) -> None:
             "classes must be True or False, a function from an output to its logits, or None, got "
             f"{type(classes).__name__}"
         )
+
+
+def _first_that_fits(
+    subject_of: Callable[[Pairs, HeldOut | None], Subject], pairs: Pairs, held_out: HeldOut | None, seed: int
+) -> Subject:
+    """Held-out data as the model takes them: as they are usually meant, or else as it can be called with."""
+    others: Iterator[Any] = iter(()) if held_out is None else other_panels(held_out, len(pairs), seed=seed)
+    refused: CannotCallError | None = None
+    for drawn, inputs in chain([(pairs, held_out)], others):
+        try:
+            subject = subject_of(drawn, inputs)
+        except CannotCallError as error:
+            refused = refused or error
+            continue
+        if inputs is not None:
+            subject.coverage = subject.coverage.with_notes(str(inputs))
+        return subject
+    assert refused is not None
+    raise refused
 
 
 def _words(exporters: Any) -> Any:

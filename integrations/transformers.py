@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
+import numpy as np
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from foldmon import MLflowExporter, Monitor, Pairs, TensorBoardExporter, watch
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.wandb import WandbExporter
 from foldmon.integrations.guarded import guarded
@@ -30,9 +36,9 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
     goes on. The world's rank 0 measures.
 
     Args:
-        data: held-out data, as :func:`foldmon.watch` takes them (a DataLoader with the Trainer's collator for
-            data sets that need one); None takes the Trainer's evaluation loader, and begins at the
-            first evaluation.
+        data: held-out data, as :func:`foldmon.watch` takes them. Items of a data set are joined by the
+            Trainer's own collator, and columns that the model does not take are left out as the Trainer
+            does it. None takes the Trainer's evaluation loader, and begins at the first evaluation.
         options: of :func:`foldmon.watch`, by keyword.
 
     Attributes:
@@ -107,6 +113,7 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
         if not state.is_world_process_zero:
             return
         self._watching = True
+        data = _as_the_trainer_reads(data, args, kwargs["model"], kwargs.get("train_dataloader"))
         options: dict[str, Any] = {"log_dir": args.output_dir, **self._options}
         if "exporters" not in options:
             options["exporters"] = _exporters(args)
@@ -116,6 +123,34 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
         saved = _checkpoint(args, state) / _STATE
         if state.global_step and saved.is_file():
             self.monitor.load_state_dict(json.loads(saved.read_text()) | {"step": state.global_step})
+
+
+class _Columns:
+    """The Trainer's collator, shown what the model takes of each item."""
+
+    def __init__(self, collate: Callable[[list[Any]], Any], names: set[str]) -> None:
+        self._collate, self._names = collate, names
+
+    def __call__(self, items: list[Any]) -> Any:
+        if not all(isinstance(item, Mapping) for item in items):
+            return self._collate(items)
+        return self._collate([{n: v for n, v in item.items() if n in self._names} for item in items])
+
+
+def _as_the_trainer_reads(data: Any, args: TrainingArguments, model: nn.Module, training: Any) -> Any:
+    """A loader of a data set with the collator, and the workers, of the Trainer's loader for training."""
+    rows = hasattr(data, "__getitem__") and not isinstance(
+        data, Tensor | np.ndarray | tuple | Mapping | Pairs
+    )
+    if training is None or isinstance(data, DataLoader) or not (rows or isinstance(data, IterableDataset)):
+        return data
+    collate = training.collate_fn
+    if args.remove_unused_columns:
+        base: Any = getattr(model, "get_base_model", lambda: model)()  # of an adapter
+        taken = inspect.signature(base.forward).parameters
+        collate = _Columns(collate, {*taken, "label", "label_ids", "labels", *(args.label_names or ())})
+    workers = args.dataloader_num_workers
+    return DataLoader(data, args.per_device_eval_batch_size, collate_fn=collate, num_workers=workers)
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:

@@ -77,7 +77,9 @@ def coverage_line(record: StartRecord) -> str:
     shown = [f"{place} ({why})" for place, why in missed.items()]
     if len(shown) > _MISSED_SHOWN:
         shown[_MISSED_SHOWN:] = [f"and {len(shown) - _MISSED_SHOWN} more, see monitor.coverage"]
-    return text + (f"; not covered: {', '.join(shown)}" if shown else "")
+    text += f"; not covered: {', '.join(shown)}" if shown else ""
+    understood = (n for n in record["coverage"].get("notes", ()) if n.startswith("inputs: "))
+    return "; ".join([text, *understood])
 
 
 def probe_line(record: ProbeRecord) -> str:

@@ -67,7 +67,7 @@ def test_a_model_that_is_none() -> None:
     [
         (torch.zeros(3, 7), torch.ones(3, 7)),
         ((ENDS[0], ENDS[0]), (ENDS[1], ENDS[1])),
-        ({"x": ENDS[0]}, {"x": ENDS[1]}),
+        ({"x": ENDS[0], "z": ENDS[0]}, {"x": ENDS[1], "z": ENDS[1]}),
     ],
 )
 def test_inputs_that_the_model_does_not_take(ends: Any) -> None:

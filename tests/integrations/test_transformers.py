@@ -8,7 +8,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.utils.data import Dataset
-from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+from transformers import (
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    Trainer,
+    TrainingArguments,
+)
 
 from foldmon.integrations.transformers import FoldingTrainerCallback
 from foldmon.journal.following import read_journal
@@ -146,3 +152,50 @@ def test_what_cannot_be_measured_is_said_once_and_training_goes_on(tmp_path, cap
     trained.train()
     assert trained.state.global_step == 6
     assert caplog.text.count("training goes on") == 1
+
+
+class Rows:
+    """Like a Hugging Face data set: items by number, each a dict of plain lists, with a column for people."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int):
+        tokens = [(index + place) % 17 for place in range(5 + index % 4)]
+        return {"input_ids": tokens, "attention_mask": [1] * len(tokens), "label": index % 3, "text": "words"}
+
+
+def pad(items):
+    longest = max(len(item["input_ids"]) for item in items)
+    assert all(set(item) <= {"input_ids", "attention_mask", "label"} for item in items)
+    columns = {
+        name: torch.tensor([item[name] + [0] * (longest - len(item[name])) for item in items])
+        for name in ("input_ids", "attention_mask")
+    }
+    return columns | {"labels": torch.tensor([item["label"] for item in items])}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_items_are_joined_by_the_trainers_collator_without_columns_that_the_model_does_not_take(
+    tmp_path, workers
+):
+    config = GPT2Config(
+        vocab_size=17, n_positions=12, n_embd=16, n_layer=1, n_head=2, num_labels=3, pad_token_id=0
+    )
+    callback = FoldingTrainerCallback(Rows(40), every=2, pairs=8, points=5, background=False, exporters=[])
+    arguments = TrainingArguments(
+        str(tmp_path), max_steps=4, report_to="none", save_strategy="no", use_cpu=True, disable_tqdm=True,
+        dataloader_num_workers=workers,
+    )  # fmt: skip
+    Trainer(
+        GPT2ForSequenceClassification(config), arguments, train_dataset=Rows(64), data_collator=pad,
+        callbacks=[callback],
+    ).train()  # fmt: skip
+    assert [record["step"] for record in probes(callback.monitor)] == [0, 2, 4]
+    assert callback.monitor.report.held_out.accuracy is not None
+    (understood,) = (note for note in callback.monitor.coverage.notes if note.startswith("inputs: "))
+    assert "input_ids: int64 (40, 8)" in understood
+    assert "3 classes from labels" in understood

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from foldmon.folding.data.heldout import read_held_out
 from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.pairs import Kind, Pairs, amounts_for, drawn_rows, pairs_at
 from foldmon.folding.data.reading import Amounts
+from foldmon.folding.data.splitting import other_readings
 from foldmon.folding.data.trees import map_tensors
 from foldmon.torch_internals import pytree
 
@@ -60,6 +63,20 @@ def draw_panel(
     wanted = amounts.affordable(first)
     chosen = representative(held_out.classes, len(held_out), rows.reshape(-1), wanted, generator)
     return pairs_at(first, rows, kind), held_out[generator.permutation(chosen)]
+
+
+def other_panels(held_out: HeldOut, count: int, *, seed: int = 0) -> Iterator[tuple[Pairs, HeldOut]]:
+    """Pairs and inputs for what the same data may mean as well, where a model does not take the inputs.
+
+    Args:
+        held_out: as it was understood first.
+        count: number of pairs P.
+        seed: of the draw.
+    """
+    for other in other_readings(held_out):
+        with suppress(ValueError):
+            rows, kind = drawn_rows(other, count, "inter", np.random.default_rng(seed))
+            yield pairs_at(other, rows, kind), other
 
 
 def representative(

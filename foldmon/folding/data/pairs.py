@@ -117,14 +117,15 @@ def draw_pairs(data: Any, count: int = 64, *, kind: Kind = "inter", seed: int = 
     """Draw pairs of held-out inputs, the same ones for the same seed.
 
     Pairs are stratified over the pairs of classes that the data hold: each gets the same number, up
-    to one. Without labels any two different inputs make a pair. No global random state is touched: the
-    draw has a generator of its own, and whatever the data set's own code draws is put back.
+    to one. Without labels any two different inputs make a pair. No random state is touched: the draw has a
+    generator of its own, and whatever reading moves, opens or draws is put back.
 
     Args:
-        data: a ``DataLoader``, a ``Dataset``, inputs, or ``(inputs, labels)``; inputs are a tensor or an
-            array, or a tuple or dict of them, batch first. Of a loader's or data set's items the last
-            element of a tuple is the target (the class where it is an integer), the others are the
-            model's inputs; of a dict it is "labels", "label" or "target".
+        data: a ``DataLoader``, a ``Dataset``, anything else that yields batches or has a length and items,
+            inputs, or ``(inputs, labels)``; inputs are a tensor or an array, or a tuple or dict of them,
+            batch first. Of a loader's or data set's items the last element of a tuple is the target (the
+            class where it is an integer), the others are the model's inputs; a number of the item behind it
+            is left out. Of a dict it is "labels", "label", "target" or the like.
         count: number of pairs P.
         kind: "inter" joins inputs of different classes, "intra" of one class, "any" regardless.
             Without labels, "inter" falls back to "any".

@@ -142,7 +142,7 @@ class _Reading:
             self._key, item = found
             if self._kind == "unknown":
                 self._kind = "samples" if is_sample(item) else "batches"
-            if self._kind == "batches":
+            if self._source.kind == "batches":
                 item = self._source.collate(item)
             self._read.append(item)
             self._count += 1 if self._kind == "samples" else len(joined([item]))
@@ -160,14 +160,18 @@ class _Reading:
         if self._kind == "batches":
             return joined(self._read)
         try:
-            return joined([self._source.collate(self._read)])
-        except RuntimeError:
-            # Items of differing lengths, for batches of one: what torch stacks must be equally large.
-            return joined([self._source.collate([item]) for item in self._read])
+            return self._joined_samples()
         except Exception as error:
             if isinstance(error, ValueError) and "held-out" in str(error):
                 raise  # said already
             raise ValueError(self._cannot_join(error)) from error
+
+    def _joined_samples(self) -> HeldOut:
+        try:
+            return joined([self._source.collate(self._read)])
+        except RuntimeError:
+            # Items of differing lengths, for batches of one: what torch stacks must be equally large.
+            return joined([self._source.collate([item]) for item in self._read])
 
     def _cannot_join(self, error: Exception) -> str:
         return (

@@ -38,7 +38,7 @@ def of_arrays(data: Any) -> HeldOut:
     if isinstance(data, tuple | list) and len(data) == 2 and not _is_list_of_images(data):
         inputs, labels = data
         if not (isinstance(labels, int | float) or (isinstance(labels, Tensor) and labels.ndim == 0)):
-            return _labelled(inputs, labels, "the second element")
+            return _split((inputs, labels), False)
     if hasattr(data, "keys"):
         return joined([data])
     if _is_list_of_images(data):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.data.trees import call, map_tensors
 from foldmon.folding.model.batch_axis import batch_first
-from foldmon.folding.model.decoders import FIRST_TOKEN, ask_for_first_token
+from foldmon.folding.model.calling import given, other_calls
 from foldmon.folding.model.last_logits import ask_for_last_logits
 from foldmon.folding.model.memory import keep_freed_memory
 from foldmon.folding.model.names import choose
@@ -118,7 +118,7 @@ class Prober:
     ) -> None:
         require_module(model)
         self.model, self.pairs = unwrap(model), pairs
-        self.forward = self.whole = forward or call
+        self.forward = self.whole = call if forward is None else given(forward)
         self.asked_plainly = forward is None
         self.device = device_of(self.model)
         if self.device.type == "meta":
@@ -160,12 +160,13 @@ class Prober:
         try:
             return Scout(self.model, self.paths, self._call, like, classes, self._targets).find()
         except CannotCallError:
-            asked = ask_for_first_token(self.model, self.paths.first) if may_ask else None
-            if asked is None:
-                raise
-            self.forward = self.whole = asked
-            self.notes[FIRST_TOKEN] = None
-            return Scout(self.model, self.paths, self._call, like, classes, self._targets).find()
+            for forward, note in other_calls(self.model, self.paths.first) if may_ask else ():
+                self.forward = self.whole = forward
+                with suppress(CannotCallError):
+                    found = Scout(self.model, self.paths, self._call, like, classes, self._targets).find()
+                    self.notes[note] = None
+                    return found
+            raise
 
     def _begin(self) -> None:
         """A new measurement: nothing of the last one counts."""

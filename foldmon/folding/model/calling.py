@@ -1,0 +1,60 @@
+"""Ways to call a model with inputs that it does not take as they are packed, the likeliest first."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from foldmon.folding.data.trees import opened
+from foldmon.folding.model.decoders import FIRST_TOKEN, ask_for_first_token
+
+Forward = Callable[[nn.Module, Any], Any]
+
+
+def given(forward: Forward) -> Forward:
+    """A function of the user's, which is to see inputs as the user has them."""
+    return lambda model, inputs: forward(model, opened(inputs))
+
+
+def other_calls(model: nn.Module, inputs: Any) -> Iterator[tuple[Forward, str]]:
+    """Other ways to call a model than a dict by keyword and a tuple by position, and what they do, in words.
+
+    Args:
+        model: that could not be called with the inputs.
+        inputs: batch first.
+    """
+    first_token = ask_for_first_token(model, inputs)
+    if first_token is not None:
+        yield first_token, FIRST_TOKEN
+    if isinstance(inputs, dict):
+        yield from _calls_with_dict(model, inputs)
+    elif isinstance(inputs, tuple | list):
+        yield lambda model, inputs: model(tuple(opened(inputs))), "the inputs are passed as one tuple"
+        yield lambda model, inputs: model(list(opened(inputs))), "the inputs are passed as one list"
+    elif isinstance(inputs, Tensor) and inputs.ndim > 1:
+        yield lambda model, inputs: model(list(inputs)), "the inputs are passed as a list of single ones"
+
+
+def _calls_with_dict(model: nn.Module, inputs: dict[str, Any]) -> Iterator[tuple[Forward, str]]:
+    known = _keywords(model) & inputs.keys()
+    if known and len(known) < len(inputs):
+        left = ", ".join(str(name) for name in inputs if name not in known)
+        yield (
+            lambda model, inputs: model(**opened({name: inputs[name] for name in inputs if name in known})),
+            f"the model does not take {left}: left out",
+        )
+    yield lambda model, inputs: model(opened(inputs)), "the inputs are passed as one dict"
+    tensors = [name for name, value in inputs.items() if isinstance(value, Tensor)]
+    if len(tensors) == 1:
+        name = tensors[0]
+        yield lambda model, inputs: model(inputs[name]), f"{name} is passed by itself"
+
+
+def _keywords(model: nn.Module) -> set[str]:
+    try:
+        return set(inspect.signature(model.forward).parameters)
+    except (TypeError, ValueError):
+        return set()  # compiled code without a signature
