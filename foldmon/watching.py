@@ -127,7 +127,8 @@ def watch(
             thread, on the model itself.
         seed: of the draw of the pairs.
         log_dir: the run's folder; values go into its sub-folder ``foldmon``. None makes
-            ``runs/foldmon-<time>``.
+            ``runs/foldmon-<time>``. An address such as ``s3://bucket/run`` gets copies, through fsspec. Where
+            another monitor writes there, the values go into ``foldmon-2`` beside it.
         config: a YAML file of these options (``foldmon config`` prints one), or a
             :class:`foldmon.config.Config`. Environment variables (``FOLDMON_EVERY=100``) are stronger, and
             keyword arguments stronger still; ``FOLDMON_DISABLED=1`` makes a monitor that does nothing.

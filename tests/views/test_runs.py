@@ -237,6 +237,11 @@ def test_without_a_score_of_the_users_own_the_best_probe_is_the_warnings():
         record["warning"]["best_step"] = min(record["step"], 350)
     rows = [readable(record) for record in records[1:]]
     assert best_of(rows) == (7, "best held-out score")
+    for record in records[1:]:
+        record["warning"]["best_step"] = None  # without labels
+        if record["warning"]["event"] is not None:
+            record["warning"]["event"]["best_step"] = 200
+    assert best_of([readable(record) for record in records[1:]]) == (4, "best held-out score")
     records[4]["logged"] = {"val_loss": 0.1}
     assert best_of([readable(record) for record in records[1:]]) == (3, "lowest val_loss")
 

@@ -25,9 +25,8 @@ def best_of(rows: Sequence[Row]) -> Best | None:
     steps = [row.step for row in rows]
     logged: list[dict[str, float]] = [row.logged for row in rows]
     if not HELD_OUT.search(best_named(logged) or ""):
-        # That of the latest probe's record is smoothed, and is the one that the warning names.
-        if rows and (best := rows[-1].values["best_step"]) in steps:
-            return Best(steps.index(best), "best held-out score")
+        if (row := _named_by_the_warning(rows)) is not None:
+            return Best(row, "best held-out score")
         logged = [row.logged | _measured(row) for row in rows]
     return best_probe(steps, logged, [row.values["changes"] for row in rows])
 
@@ -63,6 +62,14 @@ def best_probe(
     if not known:
         return None
     return Best(min(known, key=lambda index: float(changes[index])), LEAST_FOLDING)
+
+
+def _named_by_the_warning(rows: Sequence[Row]) -> int | None:
+    """The probe whose weights the record, or without labels the latest warning, calls the best."""
+    named = [rows[-1].values["best_step"]] if rows else []
+    named += [row.event.get("best_step") for row in reversed(rows) if row.event is not None]
+    best = next((step for step in named if step is not None), None)
+    return next((place for place, row in enumerate(rows) if row.step == best), None)
 
 
 def _measured(row: Row) -> dict[str, float]:

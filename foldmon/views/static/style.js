@@ -61,6 +61,7 @@ body { margin: 0; background: var(--bg); }
 
 .overview { display: flex; flex-wrap: wrap; gap: 14px 28px; padding: 16px 0 6px; }
 .overview .card { flex: 1 1 22%; min-width: 220px; }
+.overview h2 { overflow: hidden; white-space: nowrap; text-overflow: ellipsis; }
 .overview .leading { flex: 1 1 44%; min-width: 340px; }
 .plot { position: relative; min-width: 0; cursor: crosshair; touch-action: pan-y; }
 .overview .plot { height: 150px; margin-top: 4px; }
