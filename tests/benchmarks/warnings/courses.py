@@ -33,8 +33,8 @@ def courses(run: dict[str, Any]) -> dict[str, Course]:
     """The courses of a stored run.
 
     "error" and "loss" (with labels), "turned" and "churn" (of the predictions), "changes", "elsewhere",
-    "phi", "crossings" and "depth" (of the paths); of the development part "gap phi", "gap changes" and so on, too:
-    of a held-out path less that of a training path, at the latest look.
+    "phi", "crossings" and "depth" (of the paths); of the development part "gap phi", "gap changes" and so
+    on, too: of a held-out path less that of a training path, at the latest look.
     """
     records = run["records"]
     steps = np.array([record["step"] for record in records], dtype=np.float64)
