@@ -268,7 +268,7 @@ def _steps(spec: Spec) -> tuple[set[int], set[int], set[int]]:
 def _training_set(spec: Spec, data: Data) -> tuple[Tensor, Tensor]:
     x, y = data.x[-spec.size :], data.y[-spec.size :].clone()
     if spec.noise:
-        wrong = torch.rand(len(y)) < spec.noise
+        wrong = torch.rand(y.shape) < spec.noise
         y[wrong] = (y[wrong] + torch.randint(1, data.task.classes, (int(wrong.sum()),))) % data.task.classes
     if spec.condition == "imbalance":
         # A long tail: each class has a fixed part of the one before it, fifty times fewer at the end.
