@@ -66,7 +66,7 @@ def seen(run: dict[str, Any]) -> Seen:
     rises = {name: rise(course, None if name in _LABELS else allowed) for name, course in found.items()}
     level = running(np.nan_to_num(found["turned"].values.mean(1)), 3)
     settled = rise(found["turned"], allowed & (level <= _SETTLED * np.maximum.accumulate(level)))
-    losses = np.array([record["logged"].get("loss", np.nan) for record in run["records"]])
+    losses = np.array([record["logged"].get("loss") for record in run["records"]], dtype=np.float64)
     known = np.flatnonzero(np.isfinite(losses))
     losses = np.interp(np.arange(len(losses)), known, losses[known])
     learned = running(losses, 3) <= _LEARNED * losses[:4].max()
