@@ -29,6 +29,14 @@ _FOLDMON = {
     "foldmon, no labels": "nothing",
 }
 _MAIN = ("foldmon, labels and training loss", "foldmon, no labels, training loss")
+_OF_CLASSES = (
+    "foldmon, no labels, training loss",
+    "foldmon, no labels",
+    "early stopping, patience 5, accuracy",
+    "early stopping, patience 10, accuracy",
+    "Label Wave",
+)
+"""What needs classes, and has no row where a task has none."""
 _FIELDS = ("condition", "data", "architecture")
 
 
@@ -64,11 +72,12 @@ def report(runs: list[Judged]) -> str:
     for part in ("held apart", "development"):
         for title, loss_only in (("classification", False), ("loss only", True)):
             group = [run for run in runs if run.spec["part"] == part and run.truth.accuracy != loss_only]
+            rows = {name: need for name, need in needs.items() if not (loss_only and name in _OF_CLASSES)}
             if group:
                 counts = Counter(run.truth.degraded for run in group)
                 parts.append(
                     f"### {part.capitalize()}: {title} ({len(group)} runs: {counts[True]} degraded, "
-                    f"{counts[False]} not)\n\n{summary(group, needs)}"
+                    f"{counts[False]} not)\n\n{summary(group, rows)}"
                 )
         group = [run for run in runs if run.spec["part"] == part]
         for name in _MAIN if group else ():
