@@ -31,7 +31,7 @@ def judged(run: Record, shown: Callable[[Record], Record] = dict) -> Verdict:
     """Show a detector the probes one by one.
 
     Args:
-        run: of the store.
+        run: of the store. Where its loss is what counts ("loss_only"), so is every warning of the loss.
         shown: what it gets to see of each record.
     """
     detector = Detector()
@@ -40,7 +40,7 @@ def judged(run: Record, shown: Callable[[Record], Record] = dict) -> Verdict:
         warning = detector.update(shown(record))
         if warning is None:
             continue
-        if getattr(warning, "kind", "") != "overconfident":
+        if run["loss_only"] or getattr(warning, "kind", "") != "overconfident":
             best = getattr(warning, "best_step", getattr(detector, "best_step", None))
             return Verdict(warning.step, best, unsure)
         unsure = warning.step if unsure is None else unsure
