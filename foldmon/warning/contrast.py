@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
 
 from foldmon.folding.results.statistics import Floats
 from foldmon.warning.course import Course
 
-SMOOTHED = 0.1
-"""Half width of what counts as one time before, in logarithms of the step."""
+Bools = npt.NDArray[np.bool_]
+
+SMOOTHED = 3
+"""Bins that the best time is the mean of; now is the latest value of every input, not smoothed."""
 LEAST = 8
 """Blocks that a test needs."""
 
@@ -37,73 +40,47 @@ class Contrast:
         return NormalDist().cdf(-self.z)
 
 
-def contrasts(course: Course, window: float, depths: Floats) -> list[Contrast] | None:
-    """Every quantity now against its lowest before, over the blocks of inputs looked at in both.
+def rise(course: Course, quantity: int, allowed: Bools | None = None) -> Contrast | None:
+    """A quantity now against its lowest before, over the same blocks of inputs.
 
     The lowest time is chosen on one half of the blocks and judged on the other, both ways round, so that
     choosing it costs nothing (cross-fitting: Chernozhukov et al. 2018, "Double/debiased machine learning").
     Inputs drawn at random differ independently: the spread between blocks tells the error of the mean.
 
     Args:
-        course: Q quantities of blocks of inputs in random order.
-        window: length of what counts as now, in logarithms of the step.
-        depths: shape (Q,), by how much a quantity must have fallen before a time counts as its lowest.
+        course: of blocks of inputs in random order.
+        quantity: which.
+        allowed: shape (G,), whether each bin may be the best time; None for all.
 
     Returns:
-        Q of them, ``inputs`` being the number of blocks; None where too few can be compared. Where a quantity
-        has not fallen so far there is no rise either.
+        ``inputs`` is the number of blocks. None where there are too few, or no time that may be the best.
     """
-    start = min(int(np.searchsorted(course.times, course.times[-1] - window, side="right")), len(course) - 1)
-    seen = course.counts[:start].sum(0) > 0
-    compared = seen & (course.counts[start:].sum(0) > 0)
-    odd = np.arange(len(seen)) % 2 == 1
-    if compared.sum() < LEAST or not (seen & odd).any() or not (seen & ~odd).any():
+    before = smoothed(course, quantity)
+    may = np.ones(len(before), dtype=np.bool_) if allowed is None else allowed
+    count = course.latest.shape[1]
+    if count < LEAST or not may.any():
         return None
-    before, now = smoothed(course, start), course.means(start)
-    quantities, parts = np.arange(len(now)), []
-    for half in (odd, ~odd):
-        means = before[:, :, seen & ~half].mean(2)
-        fallen = np.maximum.accumulate(means, axis=1) - means >= depths[:, None]
-        lowest = np.where(fallen, means, np.inf).argmin(1)
-        judged = compared & half
-        rises = now[:, judged] - before[quantities, lowest][:, judged]
-        parts.append(np.where(fallen.any(1)[:, None], rises, 0.0))
-    return [contrast(differences) for differences in np.concatenate(parts, axis=1)]
+    now, differences = course.latest[quantity], np.empty(count)
+    for chosen, judged in ((0, 1), (1, 0)):
+        lowest = int(np.where(may, before[:, chosen::2].mean(1), np.inf).argmin())
+        differences[judged::2] = (now - before[lowest])[judged::2]
+    return contrast(differences)
 
 
-def lowest_step(course: Course, quantity: int, depth: float) -> int | None:
-    """The step about which the mean over blocks was lowest, once it had fallen by ``depth``; else None."""
-    means = smoothed(course, len(course))[quantity][:, course.counts.any(0)].mean(1)
-    fallen = np.maximum.accumulate(means) - means >= depth
-    return int(course.steps[np.where(fallen, means, np.inf).argmin()]) if fallen.any() else None
+def lowest_step(course: Course, quantity: int, allowed: Bools | None = None) -> int | None:
+    """The step about which the mean over blocks was lowest; None where no bin may be it."""
+    means = smoothed(course, quantity).mean(1)
+    may = np.ones(len(means), dtype=np.bool_) if allowed is None else allowed
+    return int(course.steps[np.where(may, means, np.inf).argmin()]) if may.any() else None
 
 
-def smoothed(course: Course, end: int) -> Floats:
-    """What each block's values were at every time before, though blocks take turns.
-
-    Between the times at which a block was looked at its values are taken to move evenly, and to stand before
-    the first and after the last of them. Neighbouring times are averaged: a best time that owes its place to
-    one lucky probe is none.
-
-    Args:
-        course: of B blocks.
-        end: number of bins that count, G.
-
-    Returns:
-        Shape (Q, G, B), NaN for blocks that were never looked at.
-    """
-    looked, times = course.counts[:end] > 0, course.times[:end]
-    bins = np.arange(end)[:, None]
-    last = np.maximum.accumulate(np.where(looked, bins, -1), axis=0)
-    following = np.minimum.accumulate(np.where(looked, bins, end)[::-1], axis=0)[::-1]
-    last = np.where(last < 0, np.minimum(following, end - 1), last)
-    following = np.where(following == end, last, following)
-    gap = times[following] - times[last]
-    share = np.divide(times[bins] - times[last], gap, out=np.zeros_like(gap), where=gap > 0)
-    values, columns = course.values(end), np.arange(looked.shape[1])
-    early, late = values[:, last, columns], values[:, following, columns]
-    near = np.abs(times[:, None] - times) <= SMOOTHED
-    found: Floats = (near / near.sum(1, keepdims=True)) @ (early + share * (late - early))
+def smoothed(course: Course, quantity: int) -> Floats:
+    """Shape (G, B), the mean of each bin and the two before it."""
+    values = course.values[:, quantity]
+    sums = np.concatenate([np.zeros((1, values.shape[1])), values.cumsum(0)])
+    ends = np.arange(1, len(sums))
+    begins = np.maximum(ends - SMOOTHED, 0)
+    found: Floats = (sums[ends] - sums[begins]) / (ends - begins)[:, None]
     return found
 
 
@@ -114,10 +91,10 @@ def contrast(differences: Floats) -> Contrast:
     judged by one or two. Student's t becomes a normal deviate by Wallace's approximation (1959, "Bounds on
     normal approximations to Student's and the chi-square distributions").
     """
-    count, rise = len(differences), float(differences.mean())
+    count, mean = len(differences), float(differences.mean())
     squares = float((differences**2).sum() + (differences**2).max())
     freedom = count - 1
-    variance = max(squares - count * rise**2, 0.0) / freedom / count
-    t = rise / (math.sqrt(variance) + 1e-12)
+    variance = max(squares - count * mean**2, 0.0) / freedom / count
+    t = mean / (math.sqrt(variance) + 1e-12)
     size = math.sqrt(freedom * math.log1p(t * t / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
-    return Contrast(rise, math.copysign(size, t), count)
+    return Contrast(mean, math.copysign(size, t), count)

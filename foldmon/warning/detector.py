@@ -17,8 +17,12 @@ from foldmon.warning.logged import LoggedLoss, ValidationLoss
 
 __all__ = ["Detector", "FoldingWarning"]
 
-HESITANT, HELD = ("turned", "overconfident"), 0.04
-"""What is no proof of a worse model must last: in logarithms of the step, at two probes at least."""
+FIRST = 50
+"""No paired test counts before this step: at the start everything moves."""
+AT_ONCE = 3.0
+"""Standard errors at which one look is enough; below, the test must pass at the next one, too."""
+HELD = 0.04
+"""How long the loss must have risen alone, in logarithms of the step, before that is overconfidence."""
 RELEASED = 0.5
 """An episode ends where every test is below this share of its mark."""
 NOW = 0.2
@@ -29,17 +33,17 @@ class Detector:
     """Reads probe after probe and warns where the model gets worse than it was.
 
     The tests are paired: the same held-out inputs now and at the best time of the run, see
-    :func:`foldmon.warning.contrast.contrasts`; which of them there are is said in
-    :func:`foldmon.warning.judging.findings`. One that passes begins an episode, of those without labels one
-    that passes for 4% of the run; within it there is a new warning only where the severity rises. NaN or
-    infinite pre-activations begin one at once.
+    :func:`foldmon.warning.contrast.rise`. With labels they are of the error, and of the loss; without, of
+    what turned against what the model held for long. One passes with three standard errors at one look, or
+    with two and a half at two probes in a row. It begins an episode; within it there is a new warning only
+    where the severity rises. NaN or infinite pre-activations begin one at once.
 
     Attributes:
         level: 0 no warning in force, 1 or 2 the severity of the one that is.
         score: from 0 to 1, half of how strongly the strongest test speaks: a test's strength is the lesser
             of its standard errors and its rise, each over what it must reach, so that 0.5 is where it
             passes; NaN before there is anything to compare.
-        tests: of each quantity at the last probe, the surest over the lengths of now.
+        tests: of each quantity at the last probe: rise, z and the number of inputs.
 
     Example:
         >>> from foldmon.warning.detector import Detector
@@ -54,7 +58,7 @@ class Detector:
     def __init__(self) -> None:
         self._followed, self._layers = Followed(), LayerFolding()
         self._training, self._validation = LoggedLoss(), ValidationLoss()
-        self._passing: dict[str, list[float]] = {}
+        self._passing: dict[str, int] = {}
         self.tests: dict[str, dict[str, float]] = {}
         self.level = 0
         self.score = math.nan
@@ -79,7 +83,7 @@ class Detector:
         self._layers.add(step, record)
         self._training.add(step, logged.get("loss"))
         self._validation.add(step, logged.get("val_loss"))
-        found = self._findings(step, held_out)
+        found = self._findings(step, record, held_out)
         passed = [one for one in found if self._passes(one, step)]
         before, broken = self.level, words.broken(record)
         self.level = self._new_level(found, passed, bool(broken))
@@ -89,31 +93,36 @@ class Detector:
             return FoldingWarning(step, 2, (broken,), "broken")
         return self._warning(step, max(passed, key=lambda one: (one.severity, one.strength)), held_out)
 
-    def _findings(self, step: int, held_out: Mapping[str, Any]) -> list[Finding]:
+    def _findings(self, step: int, record: Record, held_out: Mapping[str, Any]) -> list[Finding]:
         found = [Finding("validation", 1, self._validation.strength)]
-        judged = self._followed.add(step, held_out)
-        tests = self._followed.tests() if judged else {}
-        surest = {name: max(few, key=lambda test: test.z) for name, few in tests.items() if few}
+        classes = int((record.get("decision") or {}).get("of") or 0)
+        judged = self._followed.add(step, held_out, classes)
+        tests = self._followed.tests(learned=self._learned) if judged else {}
         self.tests = {
-            name: {"rise": test.rise, "z": test.z, "inputs": test.inputs} for name, test in surest.items()
+            name: {"rise": test.rise, "z": test.z, "inputs": test.inputs} for name, test in tests.items()
         }
-        if judged:
-            found += findings(tests, held_out.get("loss"))
-        if surest or self._validation.strength:
+        found += findings(tests, held_out.get("loss"))
+        if tests or self._validation.strength:
             self.score = min(1.0, max(one.strength for one in found) / 2)
-        return found if judged else found[:1]
+        return found
+
+    @property
+    def _learned(self) -> bool:
+        return bool(self._training.learned)
 
     def _passes(self, finding: Finding, step: int) -> bool:
-        """Whether a test has passed for long enough."""
-        key = f"{finding.kind} {finding.severity}"
-        if finding.kind not in HESITANT:
+        """Whether a test passes, and has for long enough where one look does not prove it."""
+        test = finding.contrast
+        if test is None:
             return finding.strength >= 1.0
-        if finding.strength < 1.0:
-            self._passing.pop(key, None)
+        if finding.strength < 1.0 or step < FIRST:
+            self._passing.pop(finding.kind, None)
             return False
-        first, looks = self._passing.get(key, [float(step), 0.0])
-        self._passing[key] = [first, looks + 1.0]
-        return looks >= 1.0 and bool(training_time(step) - training_time(first) >= HELD)
+        before = finding.kind in self._passing
+        since = self._passing.setdefault(finding.kind, step)
+        if finding.kind == "overconfident":
+            return before and bool(training_time(step) - training_time(since) >= HELD)
+        return before or test.z >= AT_ONCE
 
     def _new_level(self, found: list[Finding], passed: list[Finding], broken: bool) -> int:
         if broken:
@@ -126,7 +135,7 @@ class Detector:
         if finding.kind == "validation":
             best, said = self._validation.best_step, words.validation(self._validation)
         else:
-            lowest = self._followed.lowest_step(finding.quantity)
+            lowest = self._followed.lowest_step(finding.quantity, learned=self._learned)
             best = step if lowest is None else lowest
             said = words.sentence(finding, held_out, best, self._training.since(best, NOW))
         parts = (said, self._layers.sentence(best, NOW), words.advice(finding, best))
@@ -140,7 +149,7 @@ class Detector:
             "layers": self._layers.state_dict(),
             "training": self._training.state_dict(),
             "validation": self._validation.state_dict(),
-            "passing": {kind: list(entry) for kind, entry in self._passing.items()},
+            "passing": dict(self._passing),
             "level": self.level,
             "score": self.score,
         }
@@ -151,5 +160,5 @@ class Detector:
         self._layers.load_state_dict(state["layers"])
         self._training.load_state_dict(state["training"])
         self._validation.load_state_dict(state["validation"])
-        self._passing = {kind: [float(value) for value in entry] for kind, entry in state["passing"].items()}
+        self._passing = {kind: int(step) for kind, step in state["passing"].items()}
         self.level, self.score = int(state["level"]), float(state["score"])

@@ -16,9 +16,8 @@ class FoldingWarning:
         severity: 1 something went wrong, 2 strongly so: time to stop, or the model puts out NaN.
         reasons: in words. The first is for people who train: what happened, since when, how sure that is,
             and what folding did.
-        kind: "accuracy", "falling" (the accuracy has begun to fall, and the loss or what turned says so
-            more surely), "loss", "overconfident" (the loss rose and the accuracy stands), "turned" (against
-            what the model held for longest), "validation" (the loss that the user logs) or "broken" (NaN).
+        kind: "accuracy", "loss", "overconfident" (the loss rose and the accuracy stands), "turned" (against
+            what the model held for long), "validation" (the loss that the user logs) or "broken" (NaN).
         best_step: the step at which what got worse was best, None where none is known.
     """
 
@@ -42,7 +41,6 @@ class Finding:
         strength: how near the test is to its mark, 1 at the mark and 0 where nothing points there.
         contrast: the paired test behind it, if it is one.
         quantity: what the contrast is of.
-        hint: of the error, where it has begun to rise as well.
     """
 
     kind: str
@@ -50,4 +48,3 @@ class Finding:
     strength: float
     contrast: Contrast | None = field(default=None, compare=False)
     quantity: str = ""
-    hint: Contrast | None = field(default=None, compare=False)

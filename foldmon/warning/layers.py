@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from foldmon.journal.schema import Record
-from foldmon.warning.contrast import SMOOTHED
 from foldmon.warning.course import Course, training_time
+from foldmon.warning.logged import NEAR
 
 _SMALL = 1e-3
 """Folding below this is none: its ratios mean nothing."""
@@ -39,11 +39,11 @@ class LayerFolding:
         """In which layers folding moved most since about a step; empty where it was not measured then."""
         times = self._course.times
         begin = int(np.searchsorted(times, times[-1] - window, side="right")) if len(times) else 0
-        near = np.flatnonzero(np.abs(times[:begin] - training_time(step)) <= SMOOTHED)
+        near = np.flatnonzero(np.abs(times[:begin] - training_time(step)) <= NEAR)
         if not len(near):
             return ""
-        then = self._course.means(int(near[0]), int(near[-1]) + 1)[0]
-        ratio = np.nan_to_num((self._course.means(begin)[0] + _SMALL) / (then + _SMALL), nan=1.0)
+        then, now = self._course.values[near, 0].mean(0), self._course.values[begin:, 0].mean(0)
+        ratio = (now + _SMALL) / (then + _SMALL)
         up = float(ratio.max()) >= 1.0 / float(ratio.min())
         moved = ratio if up else 1.0 / ratio
         most = np.argsort(-moved, kind="stable")[:_MOST]

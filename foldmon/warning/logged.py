@@ -8,11 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from foldmon.warning.contrast import SMOOTHED
 from foldmon.warning.course import Course, training_time
 
 Trend = Literal["falls", "rises", "stands"]
 
+LEARNED, _BEGIN, _RECENT = 0.5, 4, 3
+"""What share of the largest of its first four values the mean of the last three must have fallen to."""
+NEAR = 0.1
+"""Logarithm of the step within which is one time."""
 _MOVED = 0.03
 """A loss that differs by less than this share stands."""
 MARGIN, FLOOR = 0.10, 0.02
@@ -26,12 +29,27 @@ class LoggedLoss:
 
     def __init__(self) -> None:
         self._course = Course(1, 1)
+        self._first: list[float] = []
+        self._latest: list[float] = []
+
+    @property
+    def learned(self) -> bool | None:
+        """Whether the loss has fallen to half of what it began with; None where none is logged.
+
+        Before, nothing has been learned by heart: what changes, changes by learning.
+        """
+        if not self._first:
+            return None
+        return sum(self._latest) / len(self._latest) <= LEARNED * max(self._first)
 
     def add(self, step: int, value: Any) -> bool:
         """Take in what was logged since the last probe; False where that is no finite number."""
         if not isinstance(value, int | float) or not math.isfinite(value):
             return False
         self._course.add(step, np.arange(1), np.array([[float(value)]]))
+        self._latest = [*self._latest, float(value)][-_RECENT:]
+        if len(self._first) < _BEGIN:
+            self._first.append(float(value))
         return True
 
     def since(self, step: int, window: float) -> Trend | None:
@@ -39,8 +57,8 @@ class LoggedLoss:
         times = self._course.times
         if not len(times):
             return None
-        values = self._course.values()[0, :, 0]
-        then = values[np.abs(times - training_time(step)) <= SMOOTHED]
+        values = self._course.values[:, 0, 0]
+        then = values[np.abs(times - training_time(step)) <= NEAR]
         now = values[times > times[-1] - window]
         if not len(then) or training_time(step) > times[-1] - window:
             return None
@@ -49,11 +67,16 @@ class LoggedLoss:
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, as plain JSON values."""
-        return self._course.state_dict()
+        return {
+            "course": self._course.state_dict(),
+            "first": list(self._first),
+            "latest": list(self._latest),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
-        self._course = Course.from_state(state)
+        self._course = Course.from_state(state["course"])
+        self._first, self._latest = list(state["first"]), list(state["latest"])
 
 
 class ValidationLoss:

@@ -40,15 +40,14 @@ def sentence(finding: Finding, held_out: Mapping[str, Any], best_step: int, tren
     if finding.kind == "overconfident":
         return f"{_loss(test, held_out, best_step)}, while accuracy stands: the model grows overconfident."
     tell = {"error": _accuracy, "loss": _loss, "turned": _turned}[finding.quantity]
-    hint = "" if finding.hint is None else f", and accuracy falls ({_points(finding.hint)})"
-    return f"{tell(test, held_out, best_step)}{hint}{learns}."
+    return f"{tell(test, held_out, best_step)}{learns}."
 
 
 def advice(finding: Finding, best_step: int) -> str:
     """Which weights were the best, or may have been."""
     if finding.kind == "overconfident":
         return f"Its probabilities were best at step {best_step}."
-    known = finding.kind != "turned"
+    known = finding.kind in ("accuracy", "loss")
     return f"The weights of step {best_step} {'were' if known else 'may have been'} the best."
 
 
@@ -94,5 +93,8 @@ def _points(test: Contrast) -> str:
 
 
 def _sure(test: Contrast) -> str:
-    chance = test.chance
-    return f"{test.inputs} inputs, p {'< 0.001' if chance < 0.001 else f'= {chance:.2g}'}"
+    return f"{test.inputs} inputs, p {_chance(test)}"
+
+
+def _chance(test: Contrast) -> str:
+    return "< 0.001" if test.chance < 0.001 else f"= {test.chance:.2g}"

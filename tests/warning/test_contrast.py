@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from foldmon.warning.contrast import contrast, contrasts, lowest_step
+from foldmon.warning.contrast import contrast, lowest_step, rise
 from foldmon.warning.course import Course
 from tests.warning.courses import INPUTS, SIZE, falling, learned, run
-
-NONE = np.zeros(1)
 
 
 def course_of(records):
@@ -24,7 +22,7 @@ def course_of(records):
 @pytest.mark.parametrize("blocks", [2, 8, 32])
 def test_a_fall_is_measured_where_inputs_take_turns(blocks):
     *_, course = course_of(run(falling(400, by=0.1), blocks=blocks))
-    [test] = contrasts(course, 0.4, NONE)
+    test = rise(course, 0)
     assert 0.05 < test.rise < 0.15
     assert test.z > 3
     assert test.chance < 0.001
@@ -33,10 +31,10 @@ def test_a_fall_is_measured_where_inputs_take_turns(blocks):
 def test_choosing_the_best_time_costs_nothing():
     """On flat courses the rise is 0 on average, though the best of all times is what it is measured from."""
     found = []
-    for seed in range(12):
+    for seed in range(30):
         for place, course in enumerate(course_of(run(lambda step: 0.85, 200, blocks=8, seed=seed))):
             if place > 100 and place % 20 == 0:
-                found.append(contrasts(course, 0.2, NONE)[0])
+                found.append(rise(course, 0))
     assert abs(np.mean([test.rise for test in found])) < 0.01
     assert 0.6 < np.std([test.z for test in found]) < 1.6
 
@@ -55,34 +53,28 @@ def test_few_blocks_tell_less():
     assert contrast(many).z > 1.7 * contrast(few).z
 
 
-def test_nothing_is_compared_before_there_are_blocks_enough():
-    course = Course(32, 1)
+def test_nothing_is_compared_before_every_block_was_looked_at_nor_where_they_are_few():
+    course, few = Course(32, 1), Course(4, 1)
     for step in range(12):
         course.add(step, np.arange(3) + 3 * (step % 2), np.zeros((1, 3)))
-        assert contrasts(course, 0.4, NONE) is None
+        few.add(step, np.arange(4), np.zeros((1, 4)))
+        assert rise(course, 0) is rise(few, 0) is None
 
 
-def test_what_has_not_fallen_far_enough_has_no_best_time():
-    course = Course(32, 2)
-    for step, value in ((0, 0.2), (10, 0.15), (50, 0.15), (200, 0.3), (300, 0.3)):
-        draw = np.random.default_rng(step).normal(size=(2, 32))
+def test_a_time_that_may_not_be_the_best_is_none():
+    course = Course(32, 1)
+    for step, value in enumerate((0.1, 0.2, 0.3)):
+        draw = np.random.default_rng(step).normal(size=(1, 32))
         course.add(step, np.arange(32), value + 0.01 * draw)
-    plain, deep = contrasts(course, 0.1, np.array([0.0, 0.1]))
-    assert plain.z > 5
-    assert deep.rise == deep.z == 0.0
-
-
-def test_few_inputs_are_compared_one_by_one():
-    course, draw = Course(20, 1), np.random.default_rng(0)
-    for step in range(100):
-        rows = draw.permutation(20)[:5]
-        course.add(10 * step, np.sort(rows), np.full((1, 5), float(step > 70)))
-    [test] = contrasts(course, 0.1, NONE)
-    assert test.rise == 1.0
+    assert rise(course, 0).rise == pytest.approx(0.2, abs=0.01)
+    later = rise(course, 0, np.array([False, True, True]))
+    assert later.rise == pytest.approx(0.15, abs=0.01), "the mean of the best time and those just before it"
+    assert rise(course, 0, np.zeros(3, bool)) is None
+    assert lowest_step(course, 0, np.zeros(3, bool)) is None
 
 
 def test_the_lowest_step_is_the_best_of_the_run():
     *_, course = course_of(run(falling(400, by=0.2), blocks=8))
-    assert 100 < lowest_step(course, 0, 0.0) < 500
+    assert 100 < lowest_step(course, 0) < 500
     *_, course = course_of(run(learned, 60, blocks=8))
-    assert lowest_step(course, 0, 0.0) > 30
+    assert lowest_step(course, 0) > 30

@@ -1,19 +1,30 @@
 """Values of many members over a run."""
 
+import json
+
 import numpy as np
 
 from foldmon.warning.course import CAPACITY, Course, training_time
 
 
 def test_bins_are_probes_until_there_are_many_and_then_even_in_training_time():
-    course = Course(2, 1)
+    course = Course(1, 1)
     for step in range(2000):
-        course.add(step, np.array([step % 2]), np.array([[float(step)]]))
+        course.add(step, np.arange(1), np.array([[float(step)]]))
     assert len(course) == CAPACITY
-    assert course.counts.sum() == 2000, "nothing is lost"
-    assert course.sums.sum() == sum(range(2000))
     widths = np.diff(course.times)
     assert widths.max() < 3 * np.median(widths)
+    before = np.r_[-1, course.steps[:-1]]
+    assert np.allclose(course.values[:, 0, 0], (before + 1 + course.steps) / 2), "means of all in a bin"
+
+
+def test_members_that_take_turns_keep_their_latest_value():
+    course = Course(3, 1)
+    course.add(0, np.array([0, 1]), np.array([[1.0, 2.0]]))
+    assert len(course) == 0, "one was not looked at yet"
+    course.add(5, np.array([2]), np.array([[3.0]]))
+    course.add(9, np.array([0]), np.array([[7.0]]))
+    assert course.values[:, 0].tolist() == [[1.0, 2.0, 3.0], [7.0, 2.0, 3.0]]
 
 
 def test_a_step_before_the_last_one_begins_again_from_there():
@@ -25,13 +36,12 @@ def test_a_step_before_the_last_one_begins_again_from_there():
 
 def test_a_saved_course_goes_on_the_same():
     course = Course(3, 2)
-    for step in range(0, 900, 7):
-        course.add(step, np.array([0, 2]), np.full((2, 2), step / 7))
-    again = Course.from_state(course.state_dict())
+    for step in range(0, 3000, 7):
+        course.add(step, np.array([step % 3]), np.full((2, 1), step / 7))
+    again = Course.from_state(json.loads(json.dumps(course.state_dict())))
     for one in (course, again):
-        one.add(1000, np.array([1]), np.ones((2, 1)))
-    assert np.array_equal(course.sums, again.sums)
-    assert np.array_equal(course.counts, again.counts)
+        one.add(4000, np.array([1]), np.ones((2, 1)))
+    assert np.array_equal(course.values, again.values)
     assert np.array_equal(course.steps, again.steps)
 
 
