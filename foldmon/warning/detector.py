@@ -34,8 +34,8 @@ class Detector:
 
     The tests are paired: the same held-out inputs now and at the best time of the run, see
     :func:`foldmon.warning.contrast.rise`. With labels they are of the error, and of the loss; without, of
-    what turned against what the model held for long. One passes with three standard errors at one look, or
-    with two and a half at two probes in a row. It begins an episode; within it there is a new warning only
+    what turned against what the model held for long. One passes with three standard errors at one look;
+    of the labels with two and a half at two probes in a row, too. It begins an episode; within it there is a new warning only
     where the severity rises. NaN or infinite pre-activations begin one at once.
 
     Attributes:

@@ -10,8 +10,8 @@ from foldmon.warning.finding import Finding
 
 Tests = Mapping[str, Contrast]
 
-SURE = 2.5
-"""Standard errors at which a test passes: chance alone shows as much at one look in 160."""
+SURE, TURNED_SURE = 2.5, 3.0
+"""Standard errors at which a test passes, of labels and without: chance shows them at one look in 160 and 740."""
 ERROR_MARGIN, TURNED_MARGIN = 0.02, 0.03
 """Shares of the inputs by which the error, and what has turned, must have risen."""
 LOSS_MARGIN, LOSS_FLOOR = 0.10, 0.02
@@ -37,7 +37,7 @@ def findings(tests: Tests, loss: float | None) -> list[Finding]:
         ]
     found = [_loss("loss", 2, tests, loss, 0.5)] if "loss" in tests else []
     if "turned" in tests:
-        found.append(_finding("turned", 2, "turned", tests["turned"], TURNED_MARGIN))
+        found.append(_finding("turned", 2, "turned", tests["turned"], TURNED_MARGIN, TURNED_SURE))
     return found
 
 
@@ -49,5 +49,7 @@ def _loss(kind: str, severity: int, tests: Tests, loss: float | None, share: flo
     return _finding(kind, severity, "loss", test, share * (LOSS_MARGIN * best + LOSS_FLOOR))
 
 
-def _finding(kind: str, severity: int, quantity: str, test: Contrast, margin: float) -> Finding:
-    return Finding(kind, severity, max(0.0, min(test.z / SURE, test.rise / margin)), test, quantity)
+def _finding(
+    kind: str, severity: int, quantity: str, test: Contrast, margin: float, sure: float = SURE
+) -> Finding:
+    return Finding(kind, severity, max(0.0, min(test.z / sure, test.rise / margin)), test, quantity)
