@@ -62,6 +62,11 @@ class HeldOutPanel:
         self._speaks, self._signed = True, False
         self._owed = 0  # inputs asked for that make no whole block yet
 
+    @property
+    def draws(self) -> bool:
+        """Whether the loss is known to draw random numbers: it must not in a thread beside training."""
+        return self._judging is not None and self._judging.draws
+
     def understand(self, prober: Prober) -> Judging:
         """Find out, once, how outputs are judged by labels; called before the first measurement, or by it.
 
@@ -111,6 +116,7 @@ class HeldOutPanel:
             Predictions, or None where the output gives neither a class nor a loss.
         """
         judging = self.understand(prober)
+        judging.begin()
         parts: list[Judged] = []
         low = 0
         with eager_eval(prober.model, prober.device):

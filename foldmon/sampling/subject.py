@@ -173,11 +173,11 @@ class Subject:
             before = random_state()
             with compiled_functions("force_eager"):
                 prober = self._look_at(module)
-                draws = drew(before)
+                draws = drew(before) or (self.held_out is not None and self.held_out.draws)
                 self._foretell(prober)
         if draws and replica is not None:
             # A sampler's thread must not draw from generators that training draws from.
-            self.reason, replica = "its forward pass draws random numbers in eval mode", None
+            self.reason, replica = "its forward pass or the loss draws random numbers in eval mode", None
         self.coverage: Coverage = prober.coverage
         if replica is None:
             plan, team = self._plan, self.team

@@ -20,6 +20,7 @@ from foldmon.folding.results.outputs import loss_of, parts_of, prediction_of
 from foldmon.folding.results.statistics import Ints
 from foldmon.folding.results.targets import IGNORED, Targets
 from foldmon.folding.undisturbed.flags import eager_eval
+from foldmon.folding.undisturbed.random_state import drew, random_state
 
 _FEW = 2  # inputs that tell how a loss is called
 _OUTPUT_BYTES = 64 * 2**20  # of the outputs that exist at once
@@ -55,6 +56,7 @@ class Judging:
 
     Attributes:
         at_once: most inputs of a pass, None for as many as the paths take.
+        draws: whether the loss draws random numbers.
 
     Raises:
         TypeError, ValueError: ``loss`` cannot be called with outputs and labels.
@@ -67,6 +69,7 @@ class Judging:
         self._way: Way = "short"
         self._keyword: str | None = None
         self.at_once: int | None = None
+        self.draws = False
         several = self._targets.values is not None and self._targets.values.ndim > 1
         if loss is not None or (several and not self._targets.flags) or prober.head is None:
             self._way = "whole"
@@ -87,7 +90,9 @@ class Judging:
         output, inputs = self._output(prober, held_out, rows)
         self._bound(output, len(rows))
         if self._criterion is not None:
+            before = random_state()
             self._criterion.understand(output, _target(held_out[rows], inputs, prober), len(rows))
+            self.draws = drew(before)
         found = prediction_of(output, len(rows))[0]
         likely = found is not None and bool(((found >= 0) & (found <= 1)).all())
         self._judge = by_itself(prober.head, self._targets, found, likely)
@@ -138,6 +143,11 @@ class Judging:
             return call_with_labels(prober.model, inputs, _placed(some.labels, prober), self._keyword), inputs
         forward = prober.forward if self._way == "short" else prober.whole
         return forward(prober.model, inputs), inputs
+
+    def begin(self) -> None:
+        """The next inputs are judged at the weights of now."""
+        if self._criterion is not None:
+            self._criterion.renew()
 
     def judged(self, prober: Prober, held_out: HeldOut, rows: Ints) -> Judged:
         """Pass some inputs forward, and judge what comes out; within eval mode.

@@ -33,7 +33,8 @@ class Criterion:
     have the batch's.
 
     Args:
-        loss: as the user gave it; called without gradients, in the thread that measures.
+        loss: as the user gave it; called without gradients, in the thread that measures. Of a module a copy
+            is called: what it keeps from call to call stays training's.
         targets: labels of all N inputs, or whatever stands in their place.
 
     Attributes:
@@ -50,8 +51,14 @@ class Criterion:
     """
 
     def __init__(self, loss: Loss, targets: Any) -> None:
-        self._loss, self._elements = loss, _Elements(loss, targets)
+        self._given, self._targets = loss, targets
+        self.renew()
         self._way: Callable[[Any, Any, int], Tensor] = self._jointly
+
+    def renew(self) -> None:
+        """Take over a module's weights as they are now."""
+        self._loss = _own(self._given)
+        self._elements = _Elements(self._loss, self._targets)
 
     @property
     def joint(self) -> bool:
@@ -149,6 +156,15 @@ class _Elements:
             raise ValueError("it has no value for each input")
         number = elements.numel() // rows if self._reduction == "mean" else 1
         return elements.reshape(rows, -1).float().sum(1), number
+
+
+def _own(loss: Any) -> Any:
+    if not isinstance(loss, nn.Module):
+        return loss
+    try:
+        return copy.deepcopy(loss)
+    except Exception:
+        return loss  # of an unusual make
 
 
 def _without_reduction(loss: Any) -> tuple[Any, str]:

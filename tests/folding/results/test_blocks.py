@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 
 import numpy as np
@@ -148,3 +149,35 @@ def test_interval_of_an_error_rate_covers(share, lowest):
     assert covered[2:].mean() >= 0.93
     assert covered[10:].mean(1).min() >= lowest
     assert np.sqrt((errors[10:] ** 2).mean()) < 0.6 * np.sqrt(0.2 / share)
+
+
+@pytest.mark.parametrize("count", [16, 512])
+def test_intervals_of_skewed_losses_hold_what_they_are_of(count: int) -> None:
+    """Squared errors and the like: a few inputs make up most of the mean."""
+    truth, held = math.exp(0.5), []
+    for seed in range(25):
+        draws = np.random.default_rng(seed)
+        losses, panel = draws.lognormal(0.0, 1.0, 512), BlockPanel(512, seed)
+        for step in range(20):
+            rows = panel.next(count)
+            found = panel.update(step, rows, losses[rows, None] * draws.lognormal(0.0, 0.05, (count, 1)))
+        held.append(found.lower[0] <= truth <= found.upper[0])
+    assert np.mean(held) >= 0.84
+
+
+def test_values_of_whole_batches_tell_nothing_of_single_inputs() -> None:
+    draws = np.random.default_rng(0)
+    batches, panel = np.repeat(draws.normal(3.0, 1.0, 32), 16), BlockPanel(512)
+    for step in range(30):
+        rows = panel.next(64)
+        found = panel.update(step, rows, batches[rows, None], joint=True)
+    assert found.upper[0] - found.lower[0] > 2 * 1.96 / 32**0.5 * 0.7
+
+
+def test_losses_below_zero_are_not_cut_off() -> None:
+    draws, panel = np.random.default_rng(0), BlockPanel(512)
+    losses = draws.normal(-5.0, 1.0, 512)
+    for step in range(20):
+        rows = panel.next(32)
+        found = panel.update(step, rows, losses[rows, None], least=-np.inf)
+    assert found.lower[0] < -5.0 < found.upper[0] < -4.0
