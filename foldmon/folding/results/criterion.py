@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
@@ -82,9 +83,14 @@ class Criterion:
             ValueError: the loss does not take them, or gives no number.
         """
         try:
-            whole = self._loss(output, target)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                whole = self._loss(output, target)
         except Exception as error:
             raise ValueError(f"loss= failed: {type(error).__name__}: {error}\n{_CALLED}.") from error
+        # Torch's losses of numbers take a column and a row for all pairs of their entries, and warn.
+        if told := next((str(w.message) for w in caught if "target size" in str(w.message)), None):
+            raise ValueError(f"loss= compares what differs in shape: {told.splitlines()[0]} {_CALLED}.")
         if not isinstance(whole, Tensor) or whole.is_complex() or whole.numel() == 0:
             raise ValueError(f"loss= gave {_outline(whole)} in place of a tensor of numbers. {_CALLED}.")
         several = whole.numel() > 1

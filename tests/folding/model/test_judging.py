@@ -220,6 +220,8 @@ def test_a_loss_of_batches_is_known_of_batches() -> None:
         (NUMBERS, lambda out, y: F.mse_loss(out.logits, y), "loss= failed: AttributeError"),
         (NUMBERS, lambda out: out.mean(), r"It is called as loss\(output, target\)"),
         (SIDES, nn.BCEWithLogitsLoss(), "loss= failed"),
+        (NUMBERS[:, 0], nn.MSELoss(), "loss= compares what differs in shape"),
+        (NUMBERS[:, 0], F.l1_loss, "loss= compares what differs in shape"),
     ],
 )
 def test_a_loss_that_does_not_fit_is_refused(labels: Any, loss: Any, message: str) -> None:
