@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from foldmon.folding.data.graphs import is_graph, of_graphs
 from foldmon.folding.data.keys import chosen_keys, chosen_places
 from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.reading import Amounts, Source, as_it_is, collate_samples, read
@@ -102,8 +103,10 @@ def _source(
         return _of_rows(data, "samples", amounts, choice)
     if isinstance(data, Tensor | np.ndarray | tuple | dict | str | bytes) or hasattr(data, "to_numpy"):
         return of_arrays(data)
+    if is_graph(data):
+        return of_graphs([data])
     if isinstance(data, list):
-        rows = len(data) > 0 and all(isinstance(item, tuple | list | dict) for item in data)
+        rows = len(data) > 0 and all(isinstance(i, tuple | list | dict) or is_graph(i) for i in data)
         return _of_rows(data, "unknown", amounts, choice) if rows and not is_images(data) else of_arrays(data)
     if hasattr(data, "keys"):
         return of_arrays(data)

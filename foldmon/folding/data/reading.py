@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from foldmon.folding.data.graphs import is_graph
 from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.splitting import is_sample, joined, shapes
 from foldmon.folding.data.trees import describe, size_in_bytes
@@ -194,6 +195,8 @@ def collate_samples(items: list[Any]) -> Any:
         {'ids': tensor([[1, 2],
                 [3, 4]]), 'label': tensor([0, 1])}
     """
+    if all(map(is_graph, items)):
+        return items
     return default_collate([_with_tensors(item) for item in items])
 
 

@@ -12,6 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from foldmon.folding.data.graphs import (
+    is_features_and_edges,
+    is_graph,
+    of_features_and_edges,
+    of_graphs,
+)
 from foldmon.folding.data.labels import HeldOut, as_classes, joined_labels, to_labels
 from foldmon.folding.data.trees import batch_size, map_tensors, to_tensors
 from foldmon.torch_internals import pytree
@@ -37,6 +43,10 @@ def of_arrays(data: Any) -> HeldOut:
         data = data.to_numpy()
     if isinstance(data, tuple | list) and len(data) == 2 and not _is_list_of_images(data):
         inputs, labels = data
+        if is_features_and_edges(data):
+            return of_features_and_edges(data, None)
+        if is_features_and_edges(inputs):
+            return of_features_and_edges(inputs, labels)
         if not (isinstance(labels, int | float) or (isinstance(labels, Tensor) and labels.ndim == 0)):
             return _split((inputs, labels), False)
     if hasattr(data, "keys"):
@@ -58,6 +68,9 @@ def joined(batches: Sequence[Any]) -> HeldOut:
     Raises:
         ValueError: no two inputs have the same shape, or there are none.
     """
+    graphs = [graph for batch in batches for graph in (batch if isinstance(batch, list) else [batch])]
+    if graphs and all(map(is_graph, graphs)):
+        return of_graphs(graphs)
     numbered = _are_numbered(batches)
     parts: dict[Any, list[HeldOut]] = {}
     for batch in batches:

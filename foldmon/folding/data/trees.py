@@ -146,8 +146,21 @@ def size_in_bytes(tree: Any) -> int:
     return sum(leaf.nbytes for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor | np.ndarray))
 
 
+def maker_of(inputs: Any) -> Any:
+    """What makes of a dict of tensors what the model takes, None where they are taken as they are."""
+    common = inputs.values() if isinstance(inputs, dict) else ()
+    makers = (value.value for value in common if isinstance(value, Common))
+    return next((maker for maker in makers if hasattr(maker, "assembled")), None)
+
+
 def opened(inputs: Any) -> Any:
-    """Inputs as the model is given them, with what is common to all of them on their device."""
+    """Inputs as the model is given them, with what is common to all of them on their device.
+
+    What is common may make of them what the model takes (a graph): it has ``assembled(inputs)`` then.
+    """
+    maker = maker_of(inputs)
+    if maker is not None:
+        return maker.assembled(inputs)
     if not any(isinstance(leaf, Common) for leaf in pytree.tree_leaves(inputs)):
         return inputs
     device = device_of_tree(inputs)
@@ -156,7 +169,14 @@ def opened(inputs: Any) -> Any:
 
 def call(model: Callable[..., Any], inputs: Any) -> Any:
     """Call a model the way its inputs are packed: a dict by keyword, a tuple or list by position."""
-    inputs = opened(inputs)
+    maker = maker_of(inputs)
+    if maker is not None:
+        return maker.read(called(model, maker.assembled(inputs)), inputs)
+    return called(model, opened(inputs))
+
+
+def called(model: Callable[..., Any], inputs: Any) -> Any:
+    """Call a model with inputs as they are."""
     if isinstance(inputs, dict):
         return model(**inputs)
     if isinstance(inputs, tuple | list):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from foldmon.folding.data.trees import opened
+from foldmon.folding.data.trees import maker_of, opened
 from foldmon.folding.model.decoders import FIRST_TOKEN, ask_for_first_token
 
 Forward = Callable[[nn.Module, Any], Any]
@@ -26,6 +26,10 @@ def other_calls(model: nn.Module, inputs: Any) -> Iterator[tuple[Forward, str]]:
         model: that could not be called with the inputs.
         inputs: batch first.
     """
+    maker = maker_of(inputs)
+    if maker is not None:
+        yield _by_names, "the parts of the graph are passed by name"
+        return
     first_token = ask_for_first_token(model, inputs)
     if first_token is not None:
         yield first_token, FIRST_TOKEN
@@ -36,6 +40,15 @@ def other_calls(model: nn.Module, inputs: Any) -> Iterator[tuple[Forward, str]]:
         yield lambda model, inputs: model(list(opened(inputs))), "the inputs are passed as one list"
     elif isinstance(inputs, Tensor) and inputs.ndim > 1:
         yield lambda model, inputs: model(list(inputs)), "the inputs are passed as a list of single ones"
+
+
+def _by_names(model: nn.Module, inputs: Any) -> Any:
+    """A graph to a model that takes its features, edges and the like one by one."""
+    maker, graph = maker_of(inputs), opened(inputs)
+    if isinstance(graph, tuple):
+        graph = dict(zip(("x", "edge_index"), graph, strict=True))
+    given = {name: graph[name] for name in _keywords(model) if name in graph and graph[name] is not None}
+    return maker.read(model(**given), inputs)
 
 
 def _calls_with_dict(model: nn.Module, inputs: dict[str, Any]) -> Iterator[tuple[Forward, str]]:
