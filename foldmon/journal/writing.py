@@ -57,7 +57,6 @@ class JSONLExporter:
         if "://" in os.fspath(path):
             raise ValueError(f"a journal is a file of this machine, got {path}; a log_dir may lie elsewhere")
         self.path = local(path)
-        self.failures = 0
         self.comebacks = 0  # how often the file was gone, or another one in its place
         self._lock = threading.Lock()
         self._file: int | None = None
@@ -145,15 +144,11 @@ class JSONLExporter:
         return line
 
     def _drain(self) -> None:
-        try:
-            file = self._opened()
-            while self._waiting:
-                append_whole(file, self._waiting[0])
-                self._waiting.popleft()
-            self._size = os.fstat(file).st_size
-        except OSError:
-            self.failures += 1
-            raise
+        file = self._opened()
+        while self._waiting:
+            append_whole(file, self._waiting[0])
+            self._waiting.popleft()
+        self._size = os.fstat(file).st_size
 
     def _opened(self) -> int:
         if self._file is not None and not is_at(self._file, self.path):

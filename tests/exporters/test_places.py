@@ -105,6 +105,20 @@ def test_a_journal_that_cannot_come_back_is_kept_elsewhere_at_the_end(tmp_path, 
     assert backend.steps == [0, 1]
 
 
+def test_flush_tells_of_a_journal_that_waits_in_memory_also_where_nothing_reads_it(tmp_path):
+    output = Output(JSONLExporter(tmp_path / "run" / "journal.jsonl"), [], no_report)
+    output.write(probe(0))
+    assert output.flush(10)
+    remove(tmp_path / "run")
+    (tmp_path / "run").touch()
+    output.write(probe(1))
+    assert not output.flush(0.2)
+    (tmp_path / "run").unlink()
+    assert output.flush(0.2)
+    assert steps(output.journal.path) == [0, 1]
+    output.close(10)
+
+
 def test_a_journal_that_someone_put_in_its_place_is_continued(tmp_path, caplog):
     journal = JSONLExporter(tmp_path / "journal.jsonl")
     journal.write([probe(0), probe(1)])

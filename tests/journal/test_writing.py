@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -53,6 +54,44 @@ def test_a_line_is_there_before_write_returns(tmp_path):
     journal = JSONLExporter(tmp_path / "journal.jsonl")
     journal.write([own_numbers(0)])
     assert [record["step"] for record in read_journal(journal.path)] == [0]
+    journal.close()
+
+
+def test_a_line_is_compact_and_its_time_is_now(tmp_path):
+    journal = JSONLExporter(tmp_path / "journal.jsonl")
+    began = time.time()
+    journal.write([own_numbers(0)])
+    journal.close()
+    journal.write([own_numbers(1)])  # opens it again
+    journal.close()
+    lines = journal.path.read_text().splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert ": " not in line
+        assert ", " not in line
+        assert began - 1 <= json.loads(line)["time_ms"] / 1000 <= time.time() + 1
+
+
+def test_a_whole_journal_is_continued_without_a_gap(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    for step in range(3):
+        journal = JSONLExporter(path)
+        journal.write([own_numbers(step)])
+        journal.close()
+    assert len(path.read_text().split("\n")) == 4, "three lines and the end of the last"
+
+
+def test_of_too_many_that_wait_the_oldest_go(tmp_path, monkeypatch):
+    monkeypatch.setattr("foldmon.journal.writing._WAITING_MOST", 3)
+    (tmp_path / "run").touch()
+    journal = JSONLExporter(tmp_path / "run" / "journal.jsonl")
+    for step in range(5):
+        with pytest.raises(OSError, match="run"):
+            journal.write([own_numbers(step)])
+        assert journal.waiting == min(step + 1, 3)
+    (tmp_path / "run").unlink()
+    journal.flush()
+    assert [record["step"] for record in read_journal(journal.path)] == [2, 3, 4]
     journal.close()
 
 
