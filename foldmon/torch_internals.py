@@ -31,6 +31,7 @@ __all__ = [
     "buffers_of",
     "compiled_call",
     "copy_all",
+    "default_store",
     "has_forward_hooks",
     "has_own_iteration",
     "in_backward",
@@ -40,6 +41,8 @@ __all__ = [
     "is_under_vmap",
     "may_have_compiled",
     "pytree",
+    "ranks_of_fsdp",
+    "reshard_fsdp",
     "set_compiled_call",
     "set_wrapped_call",
     "submodules_of",
@@ -154,6 +157,32 @@ def is_loader_at_work(value: Any) -> bool:
 def has_forward_hooks(module: nn.Module) -> bool:
     """Whether hooks run around the module's forward."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def default_store() -> Any:
+    """The key-value store that the default process group was made with."""
+    return torch.distributed.distributed_c10d._get_default_store()
+
+
+def ranks_of_fsdp(module: Any) -> tuple[int, ...]:
+    """Global ranks of a FullyShardedDataParallel module: its group's, in a hybrid one those of all groups.
+
+    The group over which a hybrid one replicates is kept on the module without a public name.
+    """
+    own = torch.distributed.get_process_group_ranks(module.process_group)
+    across = getattr(module, "_inter_node_pg", None)
+    if across is None:
+        return tuple(own)
+    # Blocks of ranks side by side, or every so many: either way all of them are these.
+    return tuple(range(len(own) * across.size()))
+
+
+def reshard_fsdp(module: Any) -> None:
+    """Let a FullyShardedDataParallel root free the gathered weights, which it keeps for a backward pass."""
+    handle = getattr(module, "_handle", None)
+    if handle is not None and handle.uses_sharded_strategy:
+        handle.reshard(True)
+        handle._prefetched = False
 
 
 def is_reentrant_checkpoint(code: CodeType) -> bool:

@@ -33,6 +33,7 @@ from foldmon.monitor.inert import InertMonitor
 from foldmon.monitor.lifetime import close_earlier, keep_open
 from foldmon.monitor.protocol import Monitor
 from foldmon.monitor.running import RunningMonitor
+from foldmon.sampling.layout import refuse_stages
 from foldmon.sampling.subject import Subject
 from foldmon.sampling.team import Team, team_of
 from foldmon.warning.alarm import OnWarning
@@ -159,20 +160,18 @@ def watch(
     assert isinstance(config, Config)  # filled in
     if config.disabled:
         return InertMonitor()
+    refuse_stages(model)
     require_module(model)
     _check_functions(loss, classes)
     begin = required_whole("step", step)
 
-    def draw() -> Pairs:
-        return data if isinstance(data, Pairs) else draw_pairs(data, pairs, seed=seed)
+    def draw() -> tuple[Pairs, HeldOut | None]:
+        if samples:
+            return draw_panel(data, pairs, samples, seed=seed)
+        return data if isinstance(data, Pairs) else draw_pairs(data, pairs, seed=seed), None
 
-    team, held_out = team_of(model), None
-    if team is not None:
-        drawn = team.same_pairs(draw)  # whose ranks follow no inputs beside them
-    elif samples:
-        drawn, held_out = draw_panel(data, pairs, samples, seed=seed)
-    else:
-        drawn = draw()
+    team = team_of(model)
+    drawn, held_out = draw() if team is None else team.same_panel(draw)
 
     def subject_of(pairs: Pairs, inputs: HeldOut | None) -> Subject:
         return Subject(model, pairs, config, forward, team, inputs, loss, classes)

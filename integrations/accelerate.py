@@ -8,6 +8,7 @@ from torch import nn
 
 from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
 from foldmon.exporters.wandb import WandbExporter
+from foldmon.integrations.ranks import watched_here
 from foldmon.integrations.trackers import exporters_or_usual
 from foldmon.monitor.inert import InertMonitor
 
@@ -28,7 +29,8 @@ _MAKERS = {
 def watch_accelerated(accelerator: Accelerator, model: nn.Module, data: Any, **options: Any) -> Monitor:
     """:func:`foldmon.watch` with the accelerator's trackers, checkpoints and ranks.
 
-    The main process measures; on the others the monitor does nothing. ``accelerator.save_state`` keeps the
+    The main process measures, while on the others the monitor does nothing; of a sharded model (FSDP of both
+    versions, ZeRO 3) all processes measure together: call it on each. ``accelerator.save_state`` keeps the
     monitor's state, and ``load_state`` brings it back.
 
     Args:
@@ -55,9 +57,11 @@ def watch_accelerated(accelerator: Accelerator, model: nn.Module, data: Any, **o
         5
     """
     monitor: Monitor = InertMonitor()
-    if accelerator.is_main_process:
+    first = accelerator.is_main_process
+    watched = watched_here(model, accelerator.unwrap_model(model), first)
+    if watched is not None:
         if "exporters" not in options:
-            options["exporters"] = exporters_or_usual(accelerator.trackers, _MAKERS)
-        monitor = watch(accelerator.unwrap_model(model), data, **options)
+            options["exporters"] = exporters_or_usual(accelerator.trackers, _MAKERS) if first else []
+        monitor = watch(watched, data, **options)
     accelerator.register_for_checkpointing(monitor)
     return monitor

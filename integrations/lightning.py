@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
 from foldmon.exporters.wandb import WandbExporter
 from foldmon.integrations.guarded import guarded
+from foldmon.integrations.ranks import watched_here
 from foldmon.integrations.trackers import exporters_or_usual
 
 try:
@@ -23,10 +23,6 @@ except ImportError:
             "FoldingCallback needs Lightning; install it with: pip install 'foldmon[lightning]'"
         ) from error
 
-logger = logging.getLogger("foldmon")
-
-# Strategies that leave no rank with all weights.
-_SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
 _MAKERS = {
     "TensorBoardLogger": lambda found: TensorBoardExporter(found.log_dir),
     "MLFlowLogger": lambda found: MLflowExporter(found.run_id, found._tracking_uri),
@@ -38,9 +34,10 @@ class FoldingCallback(Callback):  # type: ignore[misc]
     """Watches the module in training and streams its folding to the trainer's own loggers.
 
     Held-out inputs come from the validation loader, steps are the trainer's global step, and the state
-    travels in the trainer's checkpoints. The global rank 0 measures. Loggers that it knows are
-    TensorBoard's, MLflow's and Weights & Biases'; beside any other one the journal and TensorBoard files
-    are written into the trainer's folder.
+    travels in the trainer's checkpoints. The global rank 0 measures; of a sharded model (strategies FSDP,
+    ModelParallel and DeepSpeed) all ranks do, together. Loggers that it knows are TensorBoard's, MLflow's and
+    Weights & Biases'; beside any other one the journal and TensorBoard files are written into the
+    trainer's folder.
 
     Args:
         data: held-out data, as :func:`foldmon.watch` takes them; None takes the (first) validation loader.
@@ -48,7 +45,8 @@ class FoldingCallback(Callback):  # type: ignore[misc]
             modules that do not define ``forward``.
 
     Attributes:
-        monitor: the :class:`foldmon.Monitor`, None before training begins and on other ranks.
+        monitor: the :class:`foldmon.Monitor`, None before training begins, and on ranks that do not
+            measure.
 
     What cannot be measured is said once, and training goes on.
 
@@ -74,21 +72,18 @@ class FoldingCallback(Callback):  # type: ignore[misc]
         """Begin to watch."""
         # Read on every rank: under DDP it is broadcast.
         folder = trainer.log_dir or trainer.default_root_dir
-        if not trainer.is_global_zero:
-            return
-        if type(trainer.strategy).__name__ in _SHARDED:
-            logger.warning(
-                "foldmon: %s shards the weights, and no rank can measure alone; nothing is measured",
-                type(trainer.strategy).__name__,
-            )
+        model = watched_here(trainer.strategy.model, pl_module, trainer.is_global_zero)
+        if model is None:
             return
         options: dict[str, Any] = {"log_dir": folder, **self._options}
         if "exporters" not in options:
-            options["exporters"] = exporters_or_usual(trainer.loggers, _MAKERS)
+            # On other ranks the loggers are not the run's own.
+            first = trainer.is_global_zero
+            options["exporters"] = exporters_or_usual(trainer.loggers, _MAKERS) if first else []
         if trainer.optimizers:
             options.setdefault("optimizer", trainer.optimizers[0])
         data = self._data if self._data is not None else _validation_loader(trainer)
-        self.monitor = watch(pl_module, data, step=trainer.global_step, **options)
+        self.monitor = watch(model, data, step=trainer.global_step, **options)
         if self._state:
             self.monitor.load_state_dict({**self._state, "step": trainer.global_step})
 
@@ -124,7 +119,7 @@ class FoldingCallback(Callback):  # type: ignore[misc]
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Deliver what is left of a run that failed or was interrupted."""
         if self.monitor is not None:
-            self.monitor.close()
+            self.monitor.close(last=0)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

@@ -17,6 +17,7 @@ from foldmon import MLflowExporter, Monitor, Pairs, TensorBoardExporter, watch
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.wandb import WandbExporter
 from foldmon.integrations.guarded import guarded
+from foldmon.integrations.ranks import watched_here
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -33,7 +34,8 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
 
     TensorBoard, MLflow and Weights & Biases are served; other integrations are left to the journal. Steps are
     the Trainer's global step. Each checkpoint folder holds ``foldmon.json``, from which a resumed run
-    goes on. The world's rank 0 measures.
+    goes on. The world's rank 0 measures; of a sharded model (FSDP of both versions, ZeRO 3) all ranks do,
+    together.
 
     Args:
         data: held-out data, as :func:`foldmon.watch` takes them. Items of a data set are joined by the
@@ -42,7 +44,8 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
         options: of :func:`foldmon.watch`, by keyword.
 
     Attributes:
-        monitor: the :class:`foldmon.Monitor`, None before watching begins and on other ranks.
+        monitor: the :class:`foldmon.Monitor`, None before watching begins, and on ranks that do not
+            measure.
 
     Example:
         >>> callback = FoldingTrainerCallback(every=10)
@@ -110,15 +113,16 @@ class FoldingTrainerCallback(TrainerCallback):  # type: ignore[misc]
         self._watching = False
 
     def _begin(self, data: Any, args: TrainingArguments, state: TrainerState, kwargs: dict[str, Any]) -> None:
-        if not state.is_world_process_zero:
-            return
         self._watching = True
+        model = watched_here(kwargs["model"], kwargs["model"], state.is_world_process_zero)
+        if model is None:
+            return
         data = _as_the_trainer_reads(data, args, kwargs["model"], kwargs.get("train_dataloader"))
         options: dict[str, Any] = {"log_dir": args.output_dir, **self._options}
         if "exporters" not in options:
-            options["exporters"] = _exporters(args)
+            options["exporters"] = _exporters(args) if state.is_world_process_zero else []
         self.monitor = watch(
-            kwargs["model"], data, optimizer=kwargs.get("optimizer"), step=state.global_step, **options
+            model, data, optimizer=kwargs.get("optimizer"), step=state.global_step, **options
         )
         saved = _checkpoint(args, state) / _STATE
         if state.global_step and saved.is_file():

@@ -103,11 +103,11 @@ def _measuring() -> Finding:
 
 
 def _gpu() -> Finding:
-    import torch
+    from foldmon.folding.undisturbed.accelerator import names_of_devices
 
-    if not torch.cuda.is_available():
+    names = names_of_devices()
+    if not names:
         return Finding("GPU", "absent", "none that torch can use")
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return Finding("GPU", "ok", ", ".join(names))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,12 @@ from foldmon.folding.results.blocks import BlockPanel
 from foldmon.folding.results.criterion import Loss
 from foldmon.folding.results.score import HeldOutScore, Predictions
 from foldmon.folding.results.statistics import Ints, wilson_interval
+from foldmon.folding.undisturbed.accelerator import arrived, to_host
+from foldmon.folding.undisturbed.captures import GATE
 from foldmon.folding.undisturbed.flags import eager_eval
+
+Ask = Callable[[Prober, Ints], Predictions | None]
+"""Predicts some inputs, as :meth:`HeldOutPanel.predict` does."""
 
 _BATCH = 16
 """Least inputs of a batch, where a loss is that of a batch."""
@@ -80,7 +85,7 @@ class HeldOutPanel:
                 self.inputs = self._panel.inputs
         return self._judging
 
-    def measure(self, prober: Prober, count: int, step: int) -> HeldOutScore | None:
+    def measure(self, prober: Prober, count: int, step: int, ask: Ask | None = None) -> HeldOutScore | None:
         """Predict the inputs whose turn it is, and estimate loss and accuracy of all of them.
 
         Called outside of ``prober.active()``, whose hooks move the inputs of token models.
@@ -89,6 +94,7 @@ class HeldOutPanel:
             prober: whose model is asked, in the way in which it calls it.
             count: number of inputs wished. Those that do not fill a block are made up for later.
             step: training step.
+            ask: predicts in the place of :meth:`predict`, together with other ranks.
 
         Returns:
             HeldOutScore; None where no block is due yet, and where the model's output gives neither a class
@@ -99,7 +105,7 @@ class HeldOutPanel:
             return None
         rows = self._panel.next(self._owed - self._owed % self._panel.size)
         self._owed = max(0, self._owed - len(rows))
-        predictions = self.predict(prober, rows)
+        predictions = (ask or self.predict)(prober, rows)
         if predictions is None:
             self._speaks = False
             return None
@@ -122,6 +128,7 @@ class HeldOutPanel:
         with eager_eval(prober.model, prober.device):
             while low < len(rows):
                 go_on()
+                GATE.give_way()
                 at_once = self._at_once(prober, judging)
                 try:
                     part = judging.judged(prober, self._held_out, rows[low : low + at_once])
@@ -199,6 +206,10 @@ def _joined(parts: Sequence[Judged]) -> Predictions:
     def column(name: str) -> npt.NDArray[Any] | None:
         tensors = [getattr(part, name) for part in parts]
         known = [tensor for tensor in tensors if tensor is not None]
-        return torch.cat(known).cpu().numpy() if len(known) == len(tensors) else None
+        if len(known) < len(tensors):
+            return None
+        copy = to_host(torch.cat(known))
+        arrived([known[0].device])
+        return copy.numpy()
 
     return Predictions.of(*map(column, ("predicted", "losses", "correct", "certainty")))

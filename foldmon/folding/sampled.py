@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,6 +21,7 @@ from foldmon.folding.results.statistics import Floats, Ints
 from foldmon.folding.symbols.activations import Reading
 from foldmon.folding.symbols.codes import Code, Scratch, hamming
 from foldmon.folding.symbols.units import UnitCounts
+from foldmon.folding.undisturbed.accelerator import arrived, to_host
 
 # Codes that wait for their distances; 32 times smaller than the activations they came from.
 _CODES_BYTES = 2**20
@@ -68,6 +71,8 @@ class WalkedPaths:
         certainty: shape (paths walked, 2, CERTAINTY), see Prober.certainty.
         counts: of single units.
         evaluations: of the model.
+        from_start: shape (sites, n, paths walked), distance of each point from its path's start; None where
+            it was not asked for.
     """
 
     distances: Distances
@@ -75,6 +80,7 @@ class WalkedPaths:
     certainty: Floats
     counts: UnitCounts
     evaluations: int
+    from_start: Ints | None = None
 
     @staticmethod
     def joined(parts: Sequence[WalkedPaths]) -> WalkedPaths:
@@ -91,18 +97,45 @@ class WalkedPaths:
             sum(part.evaluations for part in parts),
         )
 
+    @staticmethod
+    def united(parts: Sequence[WalkedPaths], holds: npt.NDArray[np.bool_]) -> WalkedPaths:
+        """What one process would leave that holds all units of the layers that several share.
 
-def walk(prober: Prober, paths: Ints, points: int) -> WalkedPaths:
-    """Walk some paths, ``points`` equally spaced points each, within a measurement."""
-    walked = _Walk(prober, paths, points)
+        Args:
+            parts: of the same paths and points, each with ``from_start``.
+            holds: shape (parts, sites), whether a part has units of a site that no part before it has.
+        """
+        first, *rest = parts
+        from_start = sum(_of_held(part.from_start, own) for part, own in zip(parts, holds, strict=True))
+        r2 = sum(part.distances.r2 * own for part, own in zip(parts, holds, strict=True))
+        for other, own in zip(rest, holds[1:], strict=True):
+            first.counts.beside(other.counts, own)
+        cumulative = np.maximum.accumulate(from_start.cumsum(0).max(1).T, axis=1)
+        return replace(
+            first,
+            distances=Distances(from_start.max(1).T, r2, cumulative),
+            evaluations=max(part.evaluations for part in parts),
+            from_start=None,
+        )
+
+
+def _of_held(from_start: Ints | None, holds: npt.NDArray[np.bool_]) -> Any:
+    assert from_start is not None
+    return from_start * holds[:, None, None]
+
+
+def walk(prober: Prober, paths: Ints, points: int, *, by_point: bool = False) -> WalkedPaths:
+    """Walk some paths, ``points`` equally spaced points each, within a measurement.
+
+    Args:
+        prober: within a measurement.
+        paths: shape (m,), places of the pairs.
+        points: n.
+        by_point: keep the distance from the start at every point, for :meth:`WalkedPaths.united`.
+    """
+    walked = _Walk(prober, paths, points, by_point)
     walked.run()
-    return WalkedPaths(
-        walked.distances.result(),
-        walked.classes,
-        prober.certainty[walked.paths].cpu().double().numpy(),
-        walked.counts,
-        prober.evaluations,
-    )
+    return walked.result()
 
 
 def report_of_samples(prober: Prober, walked: WalkedPaths, paths: Ints | None = None) -> FoldingReport:
@@ -123,7 +156,7 @@ class _Walk:
     freed activations leave in the heap, and the next activation would need new memory.
     """
 
-    def __init__(self, prober: Prober, paths: Ints, points: int) -> None:
+    def __init__(self, prober: Prober, paths: Ints, points: int, by_point: bool = False) -> None:
         self.prober = prober
         self.points = points
         device = prober.device
@@ -133,7 +166,10 @@ class _Walk:
         self.distances = _RunningDistances(
             *(torch.zeros(shape, dtype=torch.int64, device=device) for _ in "123")
         )
-        self.classes: Ints | None = np.zeros((len(paths), points), dtype=np.int64)
+        self.from_start: Tensor | None = None
+        if by_point:
+            self.from_start = torch.zeros((shape[0], points, shape[1]), dtype=torch.int32, device=device)
+        self.classes: Tensor | None = torch.zeros((len(paths), points), dtype=torch.int64, device=device)
         self.scratch = Scratch(_CODES_BYTES)
         self.counts = UnitCounts(prober.sites, prober.units, self.scratch)
 
@@ -157,22 +193,54 @@ class _Walk:
         """Walk the paths from start to end, ``steps`` points a forward pass."""
         distances = self.distances.of(rows)
         ends: _Ends | None = {} if steps < self.points else None
+        profile = None if self.from_start is None else self.from_start[:, :, rows]
         for begin in range(0, self.points, steps):
-            self._step(rows, begin, min(begin + steps, self.points), distances, ends)
+            end = min(begin + steps, self.points)
+            self._step(rows, begin, end, distances, ends, None if profile is None else profile[:, begin:end])
 
     def _step(
-        self, rows: slice, begin: int, end: int, distances: _RunningDistances, ends: _Ends | None
+        self,
+        rows: slice,
+        begin: int,
+        end: int,
+        distances: _RunningDistances,
+        ends: _Ends | None,
+        profile: Tensor | None,
     ) -> None:
         count, steps = rows.stop - rows.start, end - begin
         device = self.prober.device
         joined = torch.zeros((steps, count), dtype=torch.int64, device=device)
-        block = _Block(distances, joined, ends, self.counts, self.scratch)
+        block = _Block(distances, joined, ends, self.counts, self.scratch, profile)
         classes = self.prober.run(self.paths[None, rows], self.t[begin:end], block.look)
         block.reduce()
         if classes is None:
             self.classes = None
         elif self.classes is not None:
-            self.classes[rows, begin:end] = classes.cpu().numpy().reshape(steps, count).T
+            self.classes[rows, begin:end] = classes.reshape(steps, count).T
+
+    def result(self) -> WalkedPaths:
+        """What is left of the walk, on the CPU: one copy from a device, after all passes."""
+        found = self.distances
+        certain = self.prober.certainty[self.paths]
+        tensors = (found.r1, found.r2, found.r1_cumulative, self.classes, certain, self.from_start)
+        copies = [None if tensor is None else to_host(tensor) for tensor in tensors]
+        arrived([self.prober.device])
+        r1, r2, cumulative, classes, certainty, from_start = (
+            None if copy is None else copy.numpy() for copy in copies
+        )
+        assert r1 is not None
+        assert r2 is not None
+        assert cumulative is not None
+        assert certainty is not None
+        return WalkedPaths(
+            # A site that a pass left out is as flat as it is.
+            Distances(r1.T, r2.T, np.maximum.accumulate(cumulative.T, axis=1)),
+            classes,
+            certainty.astype(np.float64),
+            self.counts,
+            self.prober.evaluations,
+            from_start,
+        )
 
 
 @dataclass
@@ -186,11 +254,6 @@ class _RunningDistances:
     def of(self, rows: slice) -> _RunningDistances:
         """Those of some paths, as views, set to zero."""
         return _RunningDistances(*(part[:, rows].zero_() for part in (self.r1, self.r2, self.r1_cumulative)))
-
-    def result(self) -> Distances:
-        """By path and site, with sites that a pass left out as flat as they are."""
-        r1, r2, cumulative = (part.cpu().numpy().T for part in (self.r1, self.r2, self.r1_cumulative))
-        return Distances(r1, r2, np.maximum.accumulate(cumulative, axis=1))
 
 
 _Ends = dict[int, tuple[Code, Code]]
@@ -208,6 +271,7 @@ class _Block:
         joined: shape (steps, count), distance from the start in all sites so far.
         ends: what the next block of the same paths needs, None where none follows.
         counts: of single units.
+        profile: shape (sites, steps, count), where the distances from the start are kept, None for nowhere.
         scratch: holds the codes of some sites. Their distances are computed together: after a pass
             through the model's own layers neither the interpreter nor a code is in a core's caches, and
             a fifth of the time is spent on fetching them back.
@@ -218,6 +282,7 @@ class _Block:
     ends: _Ends | None
     counts: UnitCounts
     scratch: Scratch
+    profile: Tensor | None = None
     waiting: list[tuple[int, Code, bool]] = field(default_factory=list)
 
     def look(self, place: int, reading: Reading) -> None:
@@ -239,9 +304,13 @@ class _Block:
     def _add(self, place: int, flat: Code) -> None:
         code = flat.reshape(flat.shape[0], *self.joined.shape, flat.shape[-1])
         start = code[:, 0] if self.ends is None else self._continue(place, code)
-        from_start = hamming(code, start[:, None])
+        # To where the distances are: layers of one model may be on several devices.
+        home = self.joined.device
+        from_start = hamming(code, start[:, None]).to(home, non_blocking=True)
         self.joined += from_start
-        self.distances.r2[place] += hamming(code[:, 1:], code[:, :-1]).sum(0)
+        if self.profile is not None:
+            self.profile[place] = from_start
+        self.distances.r2[place] += hamming(code[:, 1:], code[:, :-1]).sum(0).to(home, non_blocking=True)
         _raise_to(self.distances.r1[place], from_start.amax(0))
         _raise_to(self.distances.r1_cumulative[place], self.joined.amax(0))
 
@@ -252,7 +321,8 @@ class _Block:
             self.ends[place] = (_copy(code[:, 0]), _copy(code[:, -1]))
             return code[:, 0]
         start, previous = self.ends[place]
-        self.distances.r2[place] += hamming(code[:, 0], previous)
+        walked = self.distances.r2[place]
+        walked += hamming(code[:, 0], previous).to(walked.device, non_blocking=True)
         _copy_into(previous, code[:, -1])
         return start
 

@@ -270,9 +270,12 @@ class RunningMonitor(Monitor):
         """A last measurement of all pairs, so that the end of a run is known. After training it is free."""
         subject, price = self._subject, self._contract.price(self._timetable.pairs)
         known = self._probed == self._step and self.report is not None and self.report.measured is None
-        # Ranks that end at different times would wait for each other.
         failing = self._guard.failures > 0
-        if not self._step or known or failing or price > most or subject.gone or subject.team is not None:
+        wanted = bool(self._step) and not (known or failing or price > most or subject.gone)
+        if subject.team is not None:
+            # Of ranks that end within some seconds of each other, or not at all.
+            wanted = subject.team.agree(wanted)
+        if not wanted:
             return
         if price > _LONG:
             logger.warning(

@@ -50,6 +50,8 @@ class Alone:
         Returns:
             Whether one was due at a multiple and left out, because the last one still runs.
         """
+        if self._subject.capturing:
+            return False  # of its steps the first one behind it passes the multiple
         busy = self._sampler.busy
         if busy and self._timetable.every is None:
             return False  # the probe comes a little later, while a multiple would be missed
@@ -83,6 +85,7 @@ class Together:
         self._guard, self._probe = guard, probe
         self._next = 0.0  # step of the next probe
         self._count: int | None = None  # pairs of it
+        self._ahead = 1  # steps from the latest probe to it
 
     def advance(self, step: int) -> bool:
         """:meth:`Alone.advance`; no probe is ever left out."""
@@ -93,11 +96,16 @@ class Together:
                 self._count = self._team.from_first(lambda: max(1, self._timetable.share(step, now)))
             count = self._team.whole(self._count)
             self._guard.attempt(lambda: self._probe(step, 0.0, count))
-            ahead, self._count = self._team.from_first(lambda: self._ahead(step))
-            self._next = step + ahead
+            if self._team.met:
+                self._ahead, self._count = self._team.from_first(lambda: self._look_ahead(step))
+            else:
+                # Not all ranks were there, and all know it: they need not talk to agree.
+                self._ahead *= 2
+            if not self._guard.ended:
+                self._next = step + self._ahead
         return False
 
-    def _ahead(self, step: int) -> tuple[int, int]:
+    def _look_ahead(self, step: int) -> tuple[int, int]:
         steps, pairs = self._timetable.ahead(step, time.perf_counter())
         return max(steps, 1 << min(self._guard.failures, 12)), pairs
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from foldmon.config.options import Config
 from foldmon.folding.data.pairs import Pairs
-from foldmon.folding.held_out import HeldOutPanel
+from foldmon.folding.held_out import Ask, HeldOutPanel
 from foldmon.folding.measuring import measure_with
 from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.results.heads import Classes
@@ -63,14 +63,16 @@ class Plan:
     def measure(self, prober: Prober, paths: Ints | None, step: int) -> FoldingReport:
         """A probe of some pairs, or of all, on a prober that :meth:`prober` made, and of held-out inputs."""
         report = self.fold(prober, paths)
-        return replace(report, held_out=self._predicted(prober, paths, step))
+        return replace(report, held_out=self.predicted(prober, paths, step))
 
-    def _predicted(self, prober: Prober, paths: Ints | None, step: int) -> HeldOutScore | None:
-        """Of the held-out inputs the same share as of the pairs."""
+    def predicted(
+        self, prober: Prober, paths: Ints | None, step: int, ask: Ask | None = None
+    ) -> HeldOutScore | None:
+        """Of the held-out inputs the same share as of the pairs; ``ask`` as of ``HeldOutPanel.measure``."""
         if self.held_out is None:
             return None
         share = 1.0 if paths is None else len(paths) / len(self.pairs)
-        return self.held_out.measure(prober, max(1, round(share * self.held_out.inputs)), step)
+        return self.held_out.measure(prober, max(1, round(share * self.held_out.inputs)), step, ask)
 
     def fold(self, prober: Prober, paths: Ints | None) -> FoldingReport:
         """The pairs' part of a probe."""

@@ -50,7 +50,9 @@ class Silence:
         self._strange += 1
         if self._strange >= max(_STRANGE, self._steps):
             since = f"since its step {self._steps}" if self._steps else "and none of its own"
-            self._say(f"{self._strange} steps of optimizers that own none of its parameters were seen {since}")
+            self._say(
+                f"{self._strange} steps of optimizers that own none of its parameters were seen {since}"
+            )
 
     def ended(self) -> None:
         """Training has ended."""

@@ -6,19 +6,21 @@ import logging
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
-import torch
 from torch import nn
 
 from foldmon.folding.model.prober import ModelChangedError, Prober
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.statistics import Ints
+from foldmon.folding.undisturbed.accelerator import Marks, SideStreams, devices_of
 from foldmon.folding.undisturbed.buffers import kept_buffers
+from foldmon.folding.undisturbed.captures import GATE
 from foldmon.folding.undisturbed.compiled import compiled_functions
 from foldmon.folding.undisturbed.random_state import preserved_random_state, seed_all
 from foldmon.sampling.plan import Plan
 from foldmon.sampling.replica import Replica
+from foldmon.sampling.sharing import measure_together
 from foldmon.sampling.team import Team
 
 logger = logging.getLogger("foldmon")
@@ -45,22 +47,22 @@ class OnCopy:
 
     def __init__(self, replica: Replica, plan: Plan, prober: Prober | None = None) -> None:
         self.replica, self._plan, self._prober = replica, plan, prober
-        self._copied: Any = None
+        self._devices = devices_of(replica.module)
+        self._streams = SideStreams(self._devices)
+        self._marks = Marks(())
 
     def snapshot(self) -> bool:
         """Copy the weights; False where the model's structure has changed."""
         if not self.replica.refresh():
             return False
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._copied.record()
+        self._marks = Marks(self._devices)
         return True
 
     def measure(self, paths: Ints | None, step: int) -> FoldingReport:
         """Measure the copy, on what earlier probes know of it."""
         # Not kept after a probe that failed.
         kept, self._prober = self._prober, None
-        with _side_stream(self._copied):
+        with GATE.working(), self._streams.behind(self._marks):
             try:
                 prober = kept or self._plan.prober(self.replica.module)
                 report = self._plan.measure(prober, paths, step)
@@ -119,13 +121,12 @@ class AsTeam:
         """Measure together with all other ranks.
 
         Raises:
-            TeamError: a rank does not answer.
+            LateError: a rank is not there in time.
+            TeamError: a rank does not answer any more.
             RuntimeError: measuring failed on some rank, or the model no longer exists.
         """
         with _at_rest(self._model, self._plan.config.seed if self._draws else None) as model:
-            return self._team.measure(
-                lambda: self._plan.prober(model), model, self._plan.config.points, paths
-            )
+            return measure_together(self._team, self._plan, model, paths, step)
 
 
 @contextmanager
@@ -134,20 +135,7 @@ def _at_rest(reference: weakref.ref[nn.Module], seed: int | None) -> Iterator[nn
     model = reference()
     if model is None:
         raise RuntimeError("the watched model no longer exists")
-    with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
+    with GATE.working(), preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
         if seed is not None:
             seed_all(seed)
         yield model
-
-
-@contextmanager
-def _side_stream(copied: Any) -> Iterator[None]:
-    """On a GPU, measure on a stream of its own, after the copy of the weights has ended."""
-    if copied is None:
-        yield
-        return
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_event(copied)
-    with torch.cuda.stream(stream):
-        yield
-    stream.synchronize()

@@ -21,7 +21,9 @@ from foldmon.folding.results.criterion import Loss
 from foldmon.folding.results.heads import Classes
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.statistics import Ints
+from foldmon.folding.undisturbed.accelerator import devices_of, is_capturing
 from foldmon.folding.undisturbed.buffers import kept_buffers
+from foldmon.folding.undisturbed.captures import heed_captures
 from foldmon.folding.undisturbed.compiled import compiled_functions
 from foldmon.folding.undisturbed.random_state import drew, preserved_random_state, random_state
 from foldmon.sampling.plan import Plan
@@ -86,6 +88,9 @@ class Subject:
             )
         inner = unwrap(model)
         self._model, self._watched = weakref.ref(inner), Watched(inner)
+        self._devices = devices_of(inner)
+        for kind in {device.type for device in self._devices}:
+            heed_captures(kind)
         self.held_out = None if held_out is None else HeldOutPanel(held_out, config.seed, loss)
         labels = None if held_out is None else held_out.labels
         self._plan = Plan(pairs, config, forward, self.held_out, classes, labels)
@@ -128,6 +133,11 @@ class Subject:
     def on_cpu(self) -> bool:
         """Whether the model runs on the CPU."""
         return self._on_cpu
+
+    @property
+    def capturing(self) -> bool:
+        """Whether this thread records a graph: a copy of the weights made now would be replayed with it."""
+        return bool(self._devices) and is_capturing()
 
     @property
     def gone(self) -> bool:
@@ -191,7 +201,8 @@ class Subject:
         """What a probe will cost, from the passes that looked the model over and, if quick, from a trial."""
         self._on_cpu = prober.device.type == "cpu"
         self.a_pair = self._plan.config.points * prober.seconds_a_row
-        if _TRIAL * self.a_pair < _QUICK and self._plan.shares >= _TRIAL and self.team is None:
+        lockstep = self.team is not None and self.team.layout.lockstep
+        if _TRIAL * self.a_pair < _QUICK and self._plan.shares >= _TRIAL and not lockstep:
             # A few rows cost little but the fixed part of a pass: some pairs, and one alone, tell.
             few, one = (self._seconds(prober, np.arange(count)) for count in (_TRIAL, 1))
             self.a_pair = max(few - one, few / 10) / (_TRIAL - 1)

@@ -1,40 +1,51 @@
-"""Probes shared out over the processes that train one model.
+"""The processes that train one model, measuring it together.
 
-DistributedDataParallel: every rank measures its share of the pairs on its own replica of the weights.
-FSDP2 (``fully_shard``): all ranks run equally many forward passes, each on its share. Either way a probe is
-synchronous, at the same training step on all ranks; distances are gathered through a gloo group of
-foldmon's own, so that training's collectives are not disturbed, and the first rank exports.
+They meet through the run's store and talk through a gloo group of foldmon's own, so training's collectives
+are not disturbed. A probe is synchronous, at the same training step on all of them; one that does not come
+within some seconds costs the others that probe, and no more.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import numpy as np
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.data.trees import map_tensors
-from foldmon.folding.model.prober import Prober
-from foldmon.folding.model.unwrap import wrappers
-from foldmon.folding.results.report import FoldingReport
-from foldmon.folding.results.statistics import Ints
-from foldmon.folding.sampled import WalkedPaths, report_of_samples, walk
-from foldmon.folding.undisturbed.buffers import exchanged_buffers
+from foldmon.sampling.layout import Layout, is_fsdp1, is_fsdp2, layout_of
+from foldmon.sampling.rendezvous import Rendezvous
+from foldmon.torch_internals import default_store, reshard_fsdp
 
 T = TypeVar("T")
 
 TIMEOUT = timedelta(minutes=5)
-"""How long a rank waits for the others, from one step to the same step elsewhere."""
+"""Longest wait for ranks that have met: the first one reads the held-out data meanwhile."""
+JOIN = 60.0
+"""Seconds that a rank waits for the others to call ``foldmon.watch``."""
+PATIENCE = 5.0
+"""Seconds that a rank waits for the others before a probe."""
+_SLOWER = 3.0  # and after its own part: so many times the seconds that this took
+_GIVEN_UP = 3  # meetings in a row that failed, after which nobody waits any more
+
+_teams: Counter[tuple[int, ...]] = Counter()
 
 
 class TeamError(RuntimeError):
     """Other ranks do not answer: nothing can be measured together any more."""
+
+
+class LateError(RuntimeError):
+    """Another rank was not there in time: this probe is left out, on all ranks."""
 
 
 class Team:
@@ -43,28 +54,72 @@ class Team:
     Made, and used, at the same point of the program on every rank.
 
     Args:
-        ranks: global ranks of the processes.
-        sharded: whether a forward pass needs all of them (FSDP2).
+        layout: who they are, and how they share the model.
 
     Attributes:
         is_first: whether this process exports.
+        met: whether all ranks came to the latest meeting, the same on all of them.
 
     Raises:
         TeamError: not every rank calls ``foldmon.watch``.
     """
 
-    def __init__(self, ranks: Sequence[int], sharded: bool) -> None:
-        self.ranks, self.sharded = list(ranks), sharded
-        self.is_first = dist.get_rank() == self.ranks[0]
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.ranks, self.rank = list(layout.ranks), dist.get_rank()
+        self.is_first = self.rank == self.ranks[0]
+        self.met = True
         self._group: Any = None
         self._lost: str | None = None
+        self._missed = 0
+        # All ranks count their teams alike, and so find each other.
+        number = _teams[layout.ranks] = _teams[layout.ranks] + 1
+        name = f"foldmon/{'-'.join(map(str, layout.ranks))}/{number}"
+        self._place = Rendezvous(
+            dist.distributed_c10d.PrefixStore(name, default_store()), self.rank, self.ranks
+        )
         with self._answered("foldmon.watch must be called on every rank"):
+            if not self._place.meet(JOIN):
+                raise RuntimeError(f"after {JOIN:.0f} s the ranks {self._place.absent} had not")
             self._group = dist.new_group(
                 self.ranks,
                 timeout=TIMEOUT,
                 backend="gloo",
                 use_local_synchronization=len(self.ranks) < dist.get_world_size(),
             )
+
+    def meet(self, seconds: float = 0.0) -> None:
+        """Wait a little for all ranks.
+
+        Args:
+            seconds: that this rank has worked since the last meeting; others may need more.
+
+        Raises:
+            LateError: not all came in time.
+            TeamError: some will not come any more.
+        """
+        with self._answered():
+            self.met = self._place.meet(max(PATIENCE, _SLOWER * seconds))
+        self._missed = 0 if self.met else self._missed + 1
+        if self.met:
+            return
+        if self._place.left or self._missed >= _GIVEN_UP:
+            who = self._place.left or self._place.absent
+            self._lost = f"the ranks {self.ranks} do not all answer: {who} have left, or are at other steps"
+            raise TeamError(self._lost)
+        absent = self._place.absent
+        who = f"the ranks {absent} were" if absent else "this rank was"
+        raise LateError(f"{who} not there in time")
+
+    def agree(self, wish: bool) -> bool:
+        """The first rank's wish, on all ranks; False where they do not all ask within some seconds."""
+        if self._lost is not None or not dist.is_initialized():
+            return False
+        try:
+            self.meet()
+        except (LateError, TeamError):
+            return False
+        return self.from_first(lambda: wish)
 
     def from_first(self, make: Callable[[], T]) -> T:
         """What ``make`` returns on the first rank, on every rank; it is called there only.
@@ -88,63 +143,24 @@ class Team:
         made: T = box[0]
         return made
 
-    def same_pairs(self, draw: Callable[[], Pairs]) -> Pairs:
-        """The pairs that the first rank draws."""
+    def same_panel(self, draw: Callable[[], tuple[Pairs, HeldOut | None]]) -> tuple[Pairs, HeldOut | None]:
+        """The pairs and the followed inputs that the first rank draws."""
 
-        def drawn() -> Pairs:
-            pairs = draw()
-            if self.sharded and len(pairs) % len(self.ranks):
-                raise ValueError(
-                    f"{len(pairs)} pairs cannot be shared out evenly over {len(self.ranks)} ranks, as "
-                    "sharded models need; pass a multiple as pairs="
-                )
-            first, second = (map_tensors(lambda t: t.cpu(), end) for end in (pairs.first, pairs.second))
-            return Pairs(first, second, pairs.classes, pairs.class_names, pairs.kind)
+        def drawn() -> tuple[Pairs, HeldOut | None]:
+            pairs, held_out = draw()
+            first, second = (map_tensors(Tensor.cpu, end) for end in (pairs.first, pairs.second))
+            if held_out is not None:
+                held_out = replace(held_out, inputs=map_tensors(Tensor.cpu, held_out.inputs))
+            return Pairs(first, second, pairs.classes, pairs.class_names, pairs.kind), held_out
 
         return self.from_first(drawn)
 
-    def measure(
-        self, prober: Callable[[], Prober], model: nn.Module, points: int, paths: Ints | None
-    ) -> FoldingReport:
-        """Sampled folding as :func:`foldmon.measure` gives it, every rank walking its share of the paths.
-
-        Args:
-            prober: makes this rank's prober, which runs the model once or more.
-            model: that all ranks train.
-            points: n, points a path.
-            paths: places of the pairs to measure, the same on all ranks; None for all.
+    def gather(self, part: T, failure: Exception | None = None) -> list[T]:
+        """What each rank has, in the order of ``ranks``.
 
         Raises:
-            TeamError: a rank does not answer within ``TIMEOUT``.
-            RuntimeError: measuring failed on some rank; every rank raises.
+            RuntimeError: one of them failed; every rank raises.
         """
-        part: WalkedPaths | None = None
-        failure: Exception | None = None
-        try:
-            with resharded(model), exchanged_buffers(model, self._buffers_of_first):
-                own = prober()
-                with own.active():
-                    every = np.arange(len(own.pairs)) if paths is None else paths
-                    part = walk(own, every[self._share(len(every))], points)
-        except Exception as error:
-            failure = error
-        parts = self._gather(part, failure)
-        return report_of_samples(own, WalkedPaths.joined(parts), paths)
-
-    def _buffers_of_first(self, own: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Running statistics differ until they are synchronized."""
-        return self.from_first(lambda: [buffer.cpu() for buffer in own])
-
-    def whole(self, pairs: int) -> int:
-        """So many pairs, and as many more as all ranks need to run equally many passes."""
-        size = len(self.ranks)
-        return -(-pairs // size) * size if self.sharded else pairs
-
-    def _share(self, paths: int) -> slice:
-        place, size = self.ranks.index(dist.get_rank()), len(self.ranks)
-        return slice(place * paths // size, (place + 1) * paths // size)
-
-    def _gather(self, part: WalkedPaths | None, failure: Exception | None) -> list[WalkedPaths]:
         text = None if failure is None else f"{type(failure).__name__}: {failure}"
         gathered: list[Any] = [None] * len(self.ranks)
         with self._answered():
@@ -154,11 +170,46 @@ class Team:
                 raise RuntimeError(f"measuring failed on rank {rank}: {other}") from failure
         return [found for found, _ in gathered]
 
+    def work(self, own: Callable[[], T]) -> list[T]:
+        """What each rank makes, once all of them have made it; those that met before meet again.
+
+        Raises:
+            LateError, TeamError: a rank does not come.
+            RuntimeError: one of them failed; every rank raises.
+        """
+        part: Any = None
+        failure: Exception | None = None
+        began = time.perf_counter()
+        try:
+            part = own()
+        except Exception as error:
+            failure = error
+        self.meet(time.perf_counter() - began)
+        return self.gather(part, failure)
+
+    def buffers(self, own: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The first rank's buffers, or those of the first that has this one's units: running statistics
+        differ until they are synchronized.
+        """
+        size = len(self.layout.units)
+        place = self.ranks.index(self.rank)
+        sent = [_plain(buffer) for buffer in own] if place < size else None
+        found = self.gather(sent)[place % size]
+        assert found is not None
+        return [mine if theirs is None else theirs for mine, theirs in zip(own, found, strict=True)]
+
+    def whole(self, pairs: int) -> int:
+        """So many pairs, and as many more as all ranks need to run equally many passes."""
+        places = self.layout.places
+        return -(-pairs // places) * places if self.layout.lockstep else pairs
+
     def close(self) -> None:
-        """Give the group back."""
-        # It is gone where the user has ended all communication before.
-        if self._lost is None and dist.is_initialized():
-            with contextlib.suppress(ValueError, RuntimeError):
+        """Tell the others, and give the group back."""
+        if not dist.is_initialized():
+            return  # the user has ended all communication before
+        with contextlib.suppress(ValueError, RuntimeError):
+            self._place.leave()
+            if self._lost is None:
                 dist.destroy_process_group(self._group)
 
     @contextmanager
@@ -176,48 +227,27 @@ class Team:
 def team_of(model: nn.Module) -> Team | None:
     """The processes that train this model together; None where this one trains it alone.
 
-    A plain module in a distributed run is this process's own: pass the DistributedDataParallel wrapper (or
-    the ``fully_shard``-ed module) on every rank to measure together.
-
     Raises:
         ValueError: a model whose layers are spread over ranks in a way that is not covered.
+        TeamError: not every rank calls.
     """
-    if not dist.is_available() or not dist.is_initialized():
-        return None
-    for module in wrappers(model):
-        if type(module).__name__ == "DistributedDataParallel":
-            group: Any = module.process_group
-            return Team(dist.get_process_group_ranks(group), sharded=False)
-    meshes = [p.device_mesh for p in model.parameters() if hasattr(p, "device_mesh")]
-    if not meshes:
-        return None
-    if not _is_fully_sharded(model) or any(_shards(p) > 1 for p in model.parameters()):
-        raise ValueError(
-            "the model is tensor-parallel: the units of a layer are spread over ranks, which foldmon does "
-            "not cover; it covers DistributedDataParallel and FSDP2 (fully_shard)"
-        )
-    return Team(meshes[0].mesh.flatten().tolist(), sharded=True)
+    layout = layout_of(model)
+    return None if layout is None else Team(layout)
 
 
-def _is_fully_sharded(model: nn.Module) -> bool:
-    return any(_is_fsdp(module) for module in model.modules())
-
-
-def _is_fsdp(module: nn.Module) -> bool:
-    # By name: where the class lives has changed from one torch version to the next.
-    return any(cls.__name__ == "FSDPModule" for cls in type(module).__mro__)
-
-
-def _shards(parameter: Any) -> int:
-    return sum(placement.is_shard() for placement in getattr(parameter, "placements", ()))
+def _plain(buffer: Tensor) -> Tensor | None:
+    """A copy to send; None for one that is itself spread over ranks, of which each rank has its part."""
+    return None if hasattr(buffer, "placements") else buffer.detach().cpu()
 
 
 @contextmanager
 def resharded(model: nn.Module) -> Iterator[None]:
-    """Leave an FSDP2 model sharded: its root keeps the gathered weights after a forward pass."""
+    """Leave a sharded model sharded: the root of FSDP keeps the gathered weights after a forward pass."""
     try:
         yield
     finally:
         for module in model.modules():
-            if _is_fsdp(module):
+            if is_fsdp2(module):
                 module.reshard()  # type: ignore[operator]
+            elif is_fsdp1(module):
+                reshard_fsdp(module)

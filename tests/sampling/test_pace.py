@@ -22,6 +22,8 @@ def every(steps: int) -> Timetable:
 class Copied:
     """A subject that counts its snapshots."""
 
+    capturing = False
+
     def __init__(self, background: bool) -> None:
         self.background, self.snapshots = background, 0
 
@@ -33,7 +35,7 @@ class Ranks:
     """A team of this process."""
 
     def __init__(self) -> None:
-        self.lost = False
+        self.lost, self.met = False, True
 
     def whole(self, pairs: int) -> int:
         return pairs

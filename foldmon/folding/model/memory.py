@@ -6,6 +6,8 @@ import os
 
 import torch
 
+from foldmon.folding.undisturbed import accelerator
+
 # glibc learns from freed blocks below 32 MiB.
 _LEARNT_BYTES = 31 * 2**20
 
@@ -26,7 +28,7 @@ def keep_freed_memory() -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch's says that memory is short, on a GPU or on the CPU."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
+    if accelerator.is_out_of_memory(error):
         return True
     text = str(error).lower()
     return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+_WRAPPED = ("_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     """An error text that suggests the nearest known name."""
@@ -14,6 +16,17 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     hint = f"; did you mean {near[0]!r}?" if near else ""
     shown = ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
     return f"unknown {what} {name!r}{hint} Known: {shown or 'none'}"
+
+
+def without_wrappers(name: str) -> str:
+    """A module's path as it is without what FSDP and activation checkpointing wrap around modules.
+
+    Example:
+        >>> from foldmon.folding.model.names import without_wrappers
+        >>> without_wrappers("_fsdp_wrapped_module.0._checkpoint_wrapped_module.act")
+        '0.act'
+    """
+    return ".".join(part for part in name.split(".") if part not in _WRAPPED)
 
 
 def choose(sites: Sequence[str], layers: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.data.trees import map_tensors, take_rows
 from foldmon.folding.model.embedded import EmbeddedLines, Run
 from foldmon.folding.model.lines import between, has_between
-from foldmon.folding.model.names import unknown_name
+from foldmon.folding.model.names import unknown_name, without_wrappers
 from foldmon.torch_internals import pytree
 
 
@@ -85,7 +85,7 @@ class StraightPaths:
 
     def _find_embeddings(self, model: nn.Module) -> list[nn.Module]:
         if self.at is not None:
-            modules = dict(model.named_modules())
+            modules = {without_wrappers(name): module for name, module in model.named_modules()}
             if self.at not in modules:
                 raise ValueError(unknown_name("module in at=", self.at, modules))
             return [modules[self.at]]

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -41,6 +42,8 @@ from foldmon.folding.results.decision import CERTAINTY
 from foldmon.folding.results.heads import Classes, Head
 from foldmon.folding.results.targets import Targets
 from foldmon.folding.symbols.activations import Reading
+from foldmon.folding.undisturbed.accelerator import SHARE, free_bytes
+from foldmon.folding.undisturbed.captures import GATE
 from foldmon.folding.undisturbed.flags import eager_eval
 from foldmon.torch_internals import is_lazy
 
@@ -56,6 +59,10 @@ _CHUNK_BYTES_DEVICE = 256 * 2**20
 
 class ModelChangedError(RuntimeError):
     """The model does not run as it did when its sites were found; make a new :class:`Prober`."""
+
+
+class TooLittleMemoryError(RuntimeError):
+    """What is free on a device is left to training; a later measurement may find more."""
 
 
 class Prober:
@@ -148,8 +155,8 @@ class Prober:
         self.seconds_a_row = self._found.seconds_a_row
         self._layers, self._every_site = layers, every_site
         self._choose_sites()
-        target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
-        self.rows_at_once = chunk or max(1, target // self._found.bytes_a_row)
+        self._chunk = chunk
+        self.rows_at_once = self._most_rows()
         self._begin()
 
     def _scout(self, may_ask: bool, classes: Classes) -> Found:
@@ -171,12 +178,28 @@ class Prober:
     def _begin(self) -> None:
         """A new measurement: nothing of the last one counts."""
         self.began, self.evaluations = time.perf_counter(), 0
+        # What ran short once may be there again, and is asked for little by little.
+        self.rows_at_once = min(self._most_rows(), 2 * self.rows_at_once)
         self.certainty = torch.full((len(self.pairs), 2, CERTAINTY), torch.nan, device=self.device)
         self.notes = dict(self._scouted_notes)
         self.irregular.clear()
         self._taps = Taps(self.model, self._visit, lean=True)
         self._taps.sorted = self.sorted
         self._first_shapes: dict[str, torch.Size] | None = {}
+
+    def _most_rows(self) -> int:
+        """Rows of a pass that the memory target allows, and on a device a share of what is free now."""
+        target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
+        free = None if self._chunk else free_bytes(self.device)
+        if free is not None:
+            # Within four times the target is all that lives at once.
+            target = min(target, int(SHARE * free) // 4)
+            if target < self._found.bytes_a_row:
+                raise TooLittleMemoryError(
+                    f"{free / 2**20:,.0f} MiB are free on {self.device}, of which a probe takes at most "
+                    f"{SHARE:.0%}, and one input needs about {4 * self._found.bytes_a_row / 2**20:,.0f} MiB"
+                )
+        return self._chunk or max(1, target // self._found.bytes_a_row)
 
     @contextmanager
     def active(self) -> Iterator[Prober]:
@@ -250,6 +273,11 @@ class Prober:
         return self._taps.sightings.scripted
 
     @property
+    def samples(self) -> list[npt.NDArray[np.float32]]:
+        """Of each site a few values at a few points, as they were when the model was looked over."""
+        return [self._found.samples[site] for site in self.sites]
+
+    @property
     def coverage(self) -> Coverage:
         """What of the model is covered, as far as seen by now."""
         return Coverage(self._found.sizes, self._found.not_covered, self._found.kinks, tuple(self.notes))
@@ -301,6 +329,7 @@ class Prober:
                 seen, or in another order or shape, or other modules, kinks or parts that are not covered.
             RuntimeError: outside of a measurement.
         """
+        GATE.give_way()
         if not self._active:
             raise RuntimeError("Prober.run is called within `with prober.active():` or prober.measure(...)")
         self.paths.capture(self._call, paths)
@@ -322,16 +351,17 @@ class Prober:
         if self.head is None or logits is None:
             return None
         self._note_certainty(paths, t, self.head, logits)
-        return self.head.predicted(logits)
+        return self.head.predicted(logits).to(self.device, non_blocking=True)
 
     def _note_certainty(self, paths: Tensor, t: Tensor, head: Head, logits: Tensor) -> None:
         for side, end in enumerate((0, 1)):
             if t.ndim == 1:
                 rows = t == end
-                self.certainty[paths[rows], side] = head.certainty(logits[rows])
+                found = head.certainty(logits[rows.to(logits.device)])
+                self.certainty[paths[rows], side] = found.to(self.device)
             elif t[-side] == end:
                 at = slice(-paths.numel(), None) if side else slice(paths.numel())
-                self.certainty[paths[0], side] = head.certainty(logits[at])
+                self.certainty[paths[0], side] = head.certainty(logits[at]).to(self.device, non_blocking=True)
 
     def _call(self, inputs: Any) -> Any:
         return self.forward(self.model, inputs)

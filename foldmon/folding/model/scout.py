@@ -97,6 +97,7 @@ class Found:
         notes: what else to know.
         executed: every module that ran, by path.
         head: how outputs are read as classes, None where they are none.
+        samples: a few of the values of each site: equal ones on two ranks are of the same units.
     """
 
     axes: dict[str, int] = field(default_factory=dict)
@@ -109,6 +110,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     executed: Mapping[str, nn.Module] = field(default_factory=dict)
     head: Head | None = None
+    samples: Mapping[str, Sample] = field(default_factory=dict)
 
 
 class _Seen(NamedTuple):
@@ -173,6 +175,7 @@ class Scout:
             not_covered=not_covered,
             notes=list(self.paths.notes),
             executed=sightings.executed,
+            samples={site: own.sample for site, own in seen.items()},
         )
         for site, own in seen.items():
             self._place(found, site, own, fewer.get(site))

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from foldmon.folding.model.callers import CallPaths
 from foldmon.folding.model.giving_up import go_on
+from foldmon.folding.model.names import without_wrappers
 from foldmon.folding.model.row_order import put_back
 from foldmon.folding.symbols.activations import Activation, Reading
 from foldmon.folding.symbols.functions import FUSED, KINKS, SORTS, as_function, fused_activation
@@ -104,7 +105,7 @@ class Taps:
     def __enter__(self) -> Taps:
         try:
             for name, module in self.model.named_modules():
-                self._tap(name, module)
+                self._tap(without_wrappers(name), module)
         except BaseException:
             self._remove()
             raise
@@ -165,6 +166,8 @@ class Taps:
             why = "it runs under torch.vmap, where no input's values can be read"
             self.sightings.not_covered.setdefault(name, why)
             return
+        if hasattr(reading.values, "placements"):
+            reading = Reading(_own_part(reading.values), reading.thresholds)
         if reading.values.is_quantized:
             reading = Reading(reading.values.dequantize(), reading.thresholds)
         call = self._calls[name]
@@ -217,6 +220,14 @@ class Taps:
         if reading is not None:
             self.saw(name, reading)
         return reading is not None
+
+
+def _own_part(values: Any) -> Tensor:
+    """Of a tensor that is spread over ranks (DTensor) the part that this one has."""
+    # A sum that is not added up yet has no signs: all ranks add it up, where all of them run this call.
+    partial = any(placement.is_partial() for placement in values.placements)
+    part: Tensor = values.full_tensor() if partial else values.to_local()
+    return part
 
 
 def _has_nothing_to_see(module: nn.Module) -> bool:

@@ -17,6 +17,7 @@ _WRAPPED = {
     COMPILED_WRAPPER: WRAPPED_BY_COMPILE,
     "DistributedDataParallel": "module",
     "DataParallel": "module",
+    "DeepSpeedEngine": "module",
 }
 
 

@@ -29,10 +29,10 @@ def prediction_of(output: Any, rows: int) -> tuple[Tensor | None, bool]:
     """
     named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
     if isinstance(named, Tensor):
-        return (named, True) if _fits(named, rows) else (None, False)
+        return (whole(named), True) if _fits(named, rows) else (None, False)
     found = [tensor for tensor in parts_of(output) if _fits(tensor, rows)]
     only = isinstance(output, Tensor | tuple | list) or len(found) == 1
-    return (found[0] if found and only else None), False
+    return (whole(found[0]) if found and only else None), False
 
 
 def parts_of(output: Any) -> Iterator[Tensor]:
@@ -56,6 +56,12 @@ def loss_of(output: Any) -> Tensor | None:
         found = [value for value in output if isinstance(value, Tensor) and value.ndim == 0]
     numbers = (value for value in found if value.numel() == 1 and value.is_floating_point())
     return next((number.reshape(()) for number in numbers), None)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor itself; of one that is spread over ranks (DTensor), which all run this, all of it."""
+    gathered: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return gathered
 
 
 def _fits(tensor: Tensor, rows: int) -> bool:

@@ -170,7 +170,8 @@ def hamming(a: Code, b: Code) -> Tensor:
         Counts of shape (...,), integers, on the device of the codes.
     """
     if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return torch.ne(a, b).any(0).sum(-1)  # type: ignore[arg-type]
+        unequal = torch.ne(a, b)  # type: ignore[arg-type]
+        return (unequal[0] if len(unequal) == 1 else unequal.any(0)).sum(-1)
     if a.dtype.kind != "u":
         return torch.from_numpy((a != b).any(0)).sum(-1)
     different = a ^ b

@@ -73,6 +73,22 @@ class UnitCounts:
             self._join(place, other._ever[place], other._always[place])
         self._nonfinite = [a + b for a, b in zip(self._nonfinite, other._nonfinite, strict=True)]
 
+    def beside(self, other: UnitCounts, holds: npt.NDArray[np.bool_]) -> None:
+        """Add units of the same sites that were counted elsewhere on the same paths.
+
+        Args:
+            other: what was counted there.
+            holds: shape (L,), whether its units of a site are others than those here.
+        """
+        units = list(self.units)
+        for place in np.flatnonzero(holds).tolist():
+            units[place] += other.units[place]
+            self._nonfinite[place] = self._nonfinite[place] + other._nonfinite[place]
+            for own, theirs in ((self._ever, other._ever), (self._always, other._always)):
+                if place in own:
+                    own[place] = np.concatenate([_bytes(own[place]), _bytes(theirs[place])])
+        self.units = units
+
     def _join(self, place: int, ever: Any, always: Any) -> None:
         if place in self._ever:
             self._ever[place] |= ever
@@ -132,6 +148,13 @@ def _fold(join: np.ufunc, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     folded = join.reduce(join.reduce(rows[:whole].reshape(-1, side * words), axis=0).reshape(side, words))
     joined: npt.NDArray[Any] = folded if whole == count else join(folded, join.reduce(rows[whole:]))
     return joined
+
+
+def _bytes(mark: Any) -> npt.NDArray[np.uint8]:
+    """Marks on the CPU as bytes with as many bits set; rows of words may be of different widths."""
+    array = mark.cpu().numpy() if isinstance(mark, Tensor) else mark
+    found: npt.NDArray[np.uint8] = np.ascontiguousarray(array).view(np.uint8)
+    return found
 
 
 def _on_cpu(mark: Any) -> Any:

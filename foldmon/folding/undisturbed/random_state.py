@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from foldmon.folding.undisturbed.accelerator import (
+    generator_states,
+    seed_generators,
+    set_generator_states,
+)
+
 
 def random_state() -> dict[str, Any]:
     """The states of all global generators of this process, to compare or to put back."""
-    state: dict[str, Any] = {
+    return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),
         "torch": torch.get_rng_state(),
+        "devices": generator_states(),
     }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    if torch.backends.mps.is_available():
-        state["mps"] = torch.mps.get_rng_state()
-    return state
 
 
 def drew(before: dict[str, Any]) -> bool:
@@ -30,10 +32,7 @@ def drew(before: dict[str, Any]) -> bool:
     now = random_state()
     if before["python"] != now["python"] or _differ(before["numpy"], now["numpy"]):
         return True
-    pairs = [(before["torch"], now["torch"])]
-    pairs += list(zip(before.get("cuda", ()), now.get("cuda", ()), strict=False))
-    if "mps" in before:
-        pairs.append((before["mps"], now["mps"]))
+    pairs = [(before["torch"], now["torch"]), *zip(before["devices"], now["devices"], strict=False)]
     return any(not torch.equal(a, b) for a, b in pairs)
 
 
@@ -50,10 +49,7 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed_all(seed)
-    if torch.backends.mps.is_available():
-        torch.mps.manual_seed(seed)
+    seed_generators(seed)
 
 
 @contextmanager
@@ -69,7 +65,4 @@ def preserved_random_state() -> Iterator[None]:
         random.setstate(state["python"])
         np.random.set_state(state["numpy"])
         torch.set_rng_state(state["torch"])
-        if "cuda" in state:
-            torch.cuda.set_rng_state_all(state["cuda"])
-        if "mps" in state:
-            torch.mps.set_rng_state(state["mps"])
+        set_generator_states(state["devices"])

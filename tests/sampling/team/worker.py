@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from datetime import timedelta
 
 import numpy as np
@@ -13,13 +14,24 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
+from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy, fully_shard
+from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+from torch.distributed.tensor import Replicate, Shard
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    PrepareModuleOutput,
+    RowwiseParallel,
+    SequenceParallel,
+    parallelize_module,
+)
 from torch.nn.parallel import DistributedDataParallel
 
 import foldmon
+from foldmon.folding.data.drawing import draw_panel
+from foldmon.folding.held_out import HeldOutPanel
+from foldmon.folding.model.prober import Prober
 from foldmon.journal.following import read_journal
-from foldmon.sampling import team as distributed
+from foldmon.sampling import team
 
 
 def network() -> nn.Sequential:
@@ -43,8 +55,11 @@ def held_out(rank: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return inputs, torch.arange(60) % 3
 
 
-def train(model: nn.Module, steps: int, each_step=None, optimizer=None) -> list[float]:
-    generator = torch.Generator().manual_seed(1 + dist.get_rank())
+def train(
+    model: nn.Module, steps: int, each_step=None, optimizer=None, place: int | None = None
+) -> list[float]:
+    """Steps on the data of a place; by default every rank has its own."""
+    generator = torch.Generator().manual_seed(1 + (dist.get_rank() if place is None else place))
     optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.05)
     losses = []
     for step in range(steps):
@@ -61,6 +76,12 @@ def train(model: nn.Module, steps: int, each_step=None, optimizer=None) -> list[
 
 def whole(model: nn.Module) -> dict[str, torch.Tensor]:
     """The weights, gathered where they are sharded."""
+    if isinstance(model, FullyShardedDataParallel):
+        with FullyShardedDataParallel.summon_full_params(model, writeback=False):
+            return {
+                name.replace("_fsdp_wrapped_module.", ""): value.detach().clone()
+                for name, value in (*model.named_parameters(), *model.named_buffers())
+            }
     return {
         name: value.full_tensor() if hasattr(value, "full_tensor") else value.clone()
         for name, value in model.state_dict().items()
@@ -73,39 +94,50 @@ def assert_same(report: foldmon.FoldingReport, alone: foldmon.FoldingReport) -> 
     for name in ("changes", "elsewhere", "ends"):
         np.testing.assert_array_equal(getattr(report.decision, name), getattr(alone.decision, name))
     ours, theirs = report.to_dict(), alone.to_dict()
-    for name in ("seconds", "evaluations", "step"):
+    for name in ("seconds", "evaluations", "step", "held_out"):
         ours.pop(name), theirs.pop(name)
     assert str(ours) == str(theirs)
 
 
-def as_first_saves_it(trained: nn.Module) -> nn.Module:
+def as_first_saves_it(trained: nn.Module, make=network) -> nn.Module:
     """A plain model with the first rank's checkpoint: running statistics differ from rank to rank."""
     box = [whole(trained)]
     dist.broadcast_object_list(box)
-    model = network()
+    model = make()
     model.load_state_dict({name.removeprefix("module."): value for name, value in box[0].items()})
     return model
 
 
-def check_training(wrap, pairs: int) -> None:
+def assert_same_predictions(report: foldmon.FoldingReport, alone: nn.Module, pairs: int, data) -> None:
+    drawn, inputs = draw_panel(data, pairs, 512)
+    predicted = HeldOutPanel(inputs).predict(Prober(alone, drawn), np.arange(len(inputs)))
+    assert report.held_out.measured is None
+    assert report.held_out.inputs == len(inputs) == 60
+    losses = report.held_out.predictions.losses
+    np.testing.assert_allclose(np.sort(losses), np.sort(predicted.losses), rtol=1e-4)
+
+
+def check_training(wrap, pairs: int, make=network, data=held_out, place: int | None = None) -> None:
     """Training is the same bit for bit, and every probe what one process alone measures."""
-    reference = wrap(network())
-    losses = train(reference, 12)
-    model = wrap(network())
+    reference = wrap(make())
+    losses = train(reference, 12, place=place)
+    model = wrap(make())
     rank = dist.get_rank()
     log_dir = f"run-{wrap.__name__}-{pairs}"
     monitor = foldmon.watch(
-        model, held_out(rank), every=4, pairs=pairs, exporters=["tensorboard"], log_dir=log_dir
+        model, data(rank), every=4, pairs=pairs, exporters=["tensorboard"], log_dir=log_dir
     )
 
     def compare(step: int) -> None:
         if (step + 1) % 4 == 0:
-            drawn = foldmon.draw_pairs(held_out(), pairs)
+            drawn = foldmon.draw_pairs(data(), pairs)
             assert monitor.report is not None
             assert monitor.report.step == step + 1
-            assert_same(monitor.report, foldmon.measure(as_first_saves_it(model), drawn))
+            alone = as_first_saves_it(model, make)
+            assert_same(monitor.report, foldmon.measure(alone, drawn))
+            assert_same_predictions(monitor.report, alone, pairs, data())
 
-    assert train(model, 12, compare) == losses
+    assert train(model, 12, compare, place=place) == losses
     for name, value in whole(reference).items():
         assert torch.equal(value, whole(model)[name]), name
     assert_same(monitor.probe(), monitor.report)
@@ -128,11 +160,95 @@ def sharded(model: nn.Module) -> nn.Module:
     return fully_shard(model)
 
 
+def sharded_by_wrapper(model: nn.Module) -> nn.Module:
+    return FullyShardedDataParallel(model, auto_wrap_policy=ModuleWrapPolicy({nn.Linear}), device_id="cpu")
+
+
+def hybrid(model: nn.Module) -> nn.Module:
+    mesh = init_device_mesh("cpu", (2, dist.get_world_size() // 2), mesh_dim_names=("copies", "shards"))
+    for module in (model[0], model[2], model[5]):
+        fully_shard(module, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def hybrid_by_wrapper(model: nn.Module) -> nn.Module:
+    mesh = init_device_mesh("cpu", (2, dist.get_world_size() // 2), mesh_dim_names=("copies", "shards"))
+    return FullyShardedDataParallel(
+        model, auto_wrap_policy=ModuleWrapPolicy({nn.Linear}), device_mesh=mesh, device_id="cpu",
+        sharding_strategy=ShardingStrategy.HYBRID_SHARD,
+    )  # fmt: skip
+
+
+_BY_UNITS = {"0": ColwiseParallel(), "2": RowwiseParallel(), "5": ColwiseParallel(), "7": RowwiseParallel()}
+
+
+def parallel(model: nn.Module) -> nn.Module:
+    return parallelize_module(model, init_device_mesh("cpu", (dist.get_world_size(),)), _BY_UNITS)
+
+
+def sharded_and_parallel(model: nn.Module) -> nn.Module:
+    mesh = init_device_mesh("cpu", (dist.get_world_size() // 2, 2), mesh_dim_names=("data", "units"))
+    parallelize_module(model, mesh["units"], _BY_UNITS)
+    for module in (model[0], model[2], model[5]):
+        fully_shard(module, mesh=mesh["data"])
+    return fully_shard(model, mesh=mesh["data"])
+
+
+class Sequences(nn.Module):
+    """Eight numbers in a row, read as a sequence of four."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.norm, self.up, self.down = nn.LayerNorm(2), nn.Linear(2, 16), nn.Linear(16, 6)
+        self.act, self.gate, self.out = nn.ReLU(), nn.ReLU(), nn.Linear(6, 3)
+        self.split = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.down(self.act(self.up(self.norm(self.split(x.reshape(len(x), 4, 2))))))
+        return self.out(self.gate(h)).mean(1)
+
+
+def sequence_parallel(model: nn.Module) -> nn.Module:
+    return parallelize_module(
+        model,
+        init_device_mesh("cpu", (dist.get_world_size(),)),
+        {
+            "split": PrepareModuleOutput(output_layouts=Replicate(), desired_output_layouts=Shard(1)),
+            "norm": SequenceParallel(),
+            "up": ColwiseParallel(input_layouts=Shard(1)),
+            "down": RowwiseParallel(output_layouts=Shard(1)),
+            "out": ColwiseParallel(input_layouts=Shard(1), output_layouts=Replicate()),
+        },
+    )
+
+
 def same() -> None:
     # Uneven shares, fewer pairs than ranks, and equal shares.
     for pairs in (25, 3):
         check_training(replicated, pairs)
-    check_training(sharded, 8)
+    for pairs in (8, 9):
+        check_training(sharded, pairs)
+
+
+def wrapped() -> None:
+    check_training(sharded_by_wrapper, 9)
+
+
+def by_units() -> None:
+    check_training(parallel, 9, place=0)
+    check_training(sequence_parallel, 5, make=Sequences, data=finite, place=0)
+
+
+def in_two_dimensions() -> None:
+    check_training(hybrid, 9)
+    check_training(hybrid_by_wrapper, 9)
+    check_training(sharded_and_parallel, 9, place=dist.get_rank() // 2)
+
+
+def finite(rank: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs, labels = held_out(rank)
+    return inputs.nan_to_num(), labels
 
 
 def adaptive() -> None:
@@ -153,11 +269,7 @@ def adaptive() -> None:
 
 
 def refused() -> None:
-    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-    parallel = parallelize_module(network(), mesh, {"0": ColwiseParallel()})
     for model, data, options, message in (
-        (parallel, held_out(), {}, "tensor-parallel"),
-        (sharded(network()), held_out(), {"pairs": 9}, "pass a multiple"),
         (replicated(network()), torch.empty(0, 8), {}, "empty"),
         (replicated(network()), held_out(), {"exporters": "tensorbord"}, "did you mean 'tensorboard'"),
         (replicated(network()), held_out(), {"layers": ["2"]}, "unknown layer"),
@@ -193,31 +305,86 @@ def one_rank_fails() -> None:
 
 
 def dies() -> None:
-    distributed.TIMEOUT = timedelta(seconds=5)
+    """The others learn it within their patience, and train on where training itself can."""
+    team.PATIENCE = 1.0
     model = replicated(network())
     monitor = foldmon.watch(model, held_out(), every=5, exporters=[], log_dir="dies")
+    train(model, 6)
+    if dist.get_rank() == 1:
+        os._exit(0)
+    with pytest.raises(team.LateError, match=r"the ranks \[1\] were not there"):
+        monitor.probe()
+    train(model.module, 100)
+    assert monitor._guard.ended, "nobody is waited for any more"
+    assert monitor.report.step == 5
+    monitor.close()
+    os._exit(0)  # the run's own group cannot be ended without the other rank
 
-    def die(step: int) -> None:
-        if dist.get_rank() == 1 and step == 6:
-            os._exit(0)
-        if dist.get_rank() == 0 and step == 6:
-            try:
-                monitor.probe()
-            except distributed.TeamError as error:
-                print(f"TEAM ERROR {error}", flush=True)
 
-    train(model, 20, die)
+def is_slow() -> None:
+    """A rank that comes too late costs all of them this probe, and only this one."""
+    team.PATIENCE = 1.0
+    model = replicated(network())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    monitor = foldmon.watch(model, held_out(), every=5, exporters=[], log_dir="slow")
+    train(model, 4, optimizer=optimizer)
+    if dist.get_rank() == 1:
+        optimizer.register_step_pre_hook(lambda *_: time.sleep(3 if monitor.steps == 4 else 0))
+    train(model, 2, optimizer=optimizer)
+    assert monitor.report.step == 0
+    train(model, 24, optimizer=optimizer)
+    assert monitor.report.step > 5
+    steps = [report.step for report in monitor.history]
+    everywhere: list = [None, None]
+    dist.all_gather_object(everywhere, steps)
+    assert everywhere == [steps, steps]
+    monitor.close()
+
+
+def leaves() -> None:
+    """One that closes its monitor is not waited for."""
+    team.PATIENCE = 1000.0
+    model = replicated(network())
+    monitor = foldmon.watch(model, held_out(), every=5, exporters=[], log_dir="leaves")
+    train(model, 6)
+    if dist.get_rank() == 1:
+        monitor.close(last=0)
+    train(model, 14)
+    assert monitor.report.step == 5
+    assert monitor.closed or monitor._guard.ended
+    monitor.close()
+
+
+def ends() -> None:
+    """The end of a run is measured by all ranks, where all of them close."""
+    model = sharded(network())
+    monitor = foldmon.watch(model, held_out(), every=50, exporters=[], log_dir="ends")
+    train(model, 7)
+    assert monitor.report.step == 0
+    monitor.close()
+    assert monitor.report.step == 7
+    assert_same(monitor.report, foldmon.measure(as_first_saves_it(model), foldmon.draw_pairs(held_out())))
+    assert monitor.report.held_out is not None
 
 
 def not_everywhere() -> None:
-    distributed.TIMEOUT = timedelta(seconds=3)
+    team.JOIN = 2.0
     model = replicated(network())
     if dist.get_rank() == 0:
-        try:
+        with pytest.raises(team.TeamError, match=r"must be called on every rank .*the ranks \[1\] had not"):
             foldmon.watch(model, held_out(), exporters=[])
-        except distributed.TeamError as error:
-            print(f"TEAM ERROR {error}", flush=True)
     dist.barrier()
+
+
+def stage() -> None:
+    """A pipeline's stage is refused at once, on every rank, as what it is."""
+    from torch.distributed.pipelining import PipelineStage
+
+    model = network()
+    part = PipelineStage(model[:4], dist.get_rank(), 2, torch.device("cpu"))
+    for given in (part, part.submod):
+        with pytest.raises(ValueError, match="a stage of a pipeline"):
+            foldmon.watch(given, held_out(), exporters=[])
 
 
 if __name__ == "__main__":

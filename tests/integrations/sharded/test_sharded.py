@@ -1,0 +1,44 @@
+"""Sharded models through the frameworks that shard them, in two processes over gloo.
+
+Each scenario compares the first report with the unsharded model's, number for number, and asserts that all
+ranks measure at the same steps and rank 0 alone writes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+
+WORKER = Path(__file__).with_name("worker.py")
+
+pytestmark = [
+    pytest.mark.skipif(not dist.is_available(), reason="this torch has no distributed package"),
+    pytest.mark.slow,
+]
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "accelerate1", "accelerate2", "trainer1", "trainer2",
+        "lightning_ddp", "lightning_fsdp1", "lightning_fsdp2", "lightning_parallel",
+        "deepspeed1", "deepspeed2", "deepspeed3",
+    ],
+)  # fmt: skip
+def test_all_ranks_measure_what_one_does(scenario):
+    if scenario.startswith("deepspeed") and importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("DeepSpeed is not installed")
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+        str(WORKER), scenario,
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
+    assert run.returncode == 0, run.stderr[-4000:]
+    assert run.stdout.count(f"{scenario} done on rank") == 2
