@@ -6,6 +6,8 @@ from collections import defaultdict
 
 from torch import nn
 
+from foldmon.folding.model.names import without_wrappers
+
 
 class CallPaths:
     """Names modules by who calls them, within one forward pass after the other.
@@ -27,9 +29,9 @@ class CallPaths:
         self._first: dict[int, str] = {}
         self._parents: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
         for path, module in model.named_modules():
-            self._first[id(module)] = path
+            self._first[id(module)] = without_wrappers(path)
             for name, child in module.named_children():
-                self._parents[id(child)].append((id(module), name))
+                self._parents[id(child)].append((id(module), without_wrappers(name)))
         self._callers: list[tuple[int, str]] = []
 
     def enter(self, module: nn.Module) -> str:
@@ -67,4 +69,5 @@ class CallPaths:
 
 
 def _join(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name
+    # A wrapper's child has no name of its own.
+    return ".".join(part for part in (place, name) if part)
