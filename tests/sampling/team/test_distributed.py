@@ -12,7 +12,10 @@ import torch.distributed as dist
 
 WORKER = Path(__file__).with_name("worker.py")
 
-pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this torch has no distributed package")
+pytestmark = [
+    pytest.mark.skipif(not dist.is_available(), reason="this torch has no distributed package"),
+    pytest.mark.timeout(600),  # processes share a machine with whatever else runs on it
+]
 
 
 def torchrun(processes: int, *scenarios: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +24,7 @@ def torchrun(processes: int, *scenarios: str) -> subprocess.CompletedProcess[str
         str(WORKER), *scenarios,
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=150, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
 
 
 def assert_done(run: subprocess.CompletedProcess[str], processes: int, *scenarios: str) -> None:
