@@ -98,7 +98,7 @@ def trained(workload: Workload, device: Device, seconds: float, watched: bool) -
         cost = monitor._contract.cost
         monitor.close(last=0)
         probes = [r for r in read_journal(monitor.journal_path) if r["kind"] == "probe"]
-        stalls = [record["costs"]["stall_seconds"] for record in probes]
+        stalls = [record["monitor"].get("stall_seconds", 0.0) for record in probes]
         found |= {
             "cost_seconds": cost, "contract_seconds": 0.01 * taken + 1.0, "probes": len(probes),
             "longest_stall_ms": 1000 * max(stalls, default=0.0),
