@@ -248,9 +248,7 @@ def _outcome(twins: list[Twin], plot: Path, folder: Path, mlflow: bool, seconds:
             f"{report.decision.mean_changes:>14.2f} {accuracies[-1]:>9.1%} {max(accuracies):>7.1%} "
             f"{twin.monitor.overhead:>6.1%} {warned:>15}"
         )
-    lines += [
-        f"\n{twin.name}, {warning}" for twin in twins for warning in twin.monitor.warnings
-    ]
+    lines += [f"\n{twin.name}, {warning}" for twin in twins for warning in twin.monitor.warnings]
     lines += [
         "",
         f"cost: share of the time, with a probe every {EVERY} of these tiny steps; the default is 1%",

@@ -35,8 +35,8 @@ class Detector:
     The tests are paired: the same held-out inputs now and at the best time of the run, see
     :func:`foldmon.warning.contrast.rise`. With labels they are of the error, and of the loss; without, of
     what turned against what the model held for long. One passes with three standard errors at one look;
-    of the labels with two and a half at two probes in a row, too. It begins an episode; within it there is a new warning only
-    where the severity rises. NaN or infinite pre-activations begin one at once.
+    of the labels with two and a half at two probes in a row, too. It begins an episode; within it there is
+    a new warning only where the severity rises. NaN or infinite pre-activations begin one at once.
 
     Attributes:
         level: 0 no warning in force, 1 or 2 the severity of the one that is.

@@ -11,7 +11,7 @@ from foldmon.warning.finding import Finding
 Tests = Mapping[str, Contrast]
 
 SURE, TURNED_SURE = 2.5, 3.0
-"""Standard errors at which a test passes, of labels and without: chance shows them at one look in 160 and 740."""
+"""Standard errors at which a test passes, with labels and without: by chance one look in 160, and in 740."""
 ERROR_MARGIN, TURNED_MARGIN = 0.02, 0.03
 """Shares of the inputs by which the error, and what has turned, must have risen."""
 LOSS_MARGIN, LOSS_FLOOR = 0.10, 0.02

@@ -83,7 +83,7 @@ def _loss(test: Contrast, held_out: Mapping[str, Any], best_step: int) -> str:
 
 def _turned(test: Contrast, held_out: Mapping[str, Any], best_step: int) -> str:
     return (
-        f"Held-out predictions turn against what the model held for longest: {_points(test)} more of them "
+        f"Held-out predictions turn against what the model held for long: {_points(test)} more of them "
         f"than at step {best_step} ({_sure(test)})"
     )
 

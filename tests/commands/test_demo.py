@@ -37,3 +37,18 @@ def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"sklearn.*pip install 'foldmon\[demo\]'"):
         demo.run()
+
+
+@pytest.mark.slow
+def test_the_noisy_twin_is_warned_of_and_the_healthy_one_is_not(capsys):
+    """Of one seed; ``python -m tests.benchmarks.demo_seeds`` runs twenty."""
+    demo.run("demo", mlflow=False, quiet=True, seed=1)
+    events = {}
+    for path in sorted(Path("demo").glob("*/*/foldmon/journal.jsonl")):
+        probes = [r for r in read_journal(path) if r["kind"] == "probe"]
+        events[path.parts[2]] = [r["warning"]["event"] for r in probes if r["warning"]["event"]]
+    assert events["healthy"] == []
+    first = events["noisy-labels"][0]
+    assert 200 < first["step"] < 1100
+    assert first["reasons"][0].startswith("Held-out accuracy is ")
+    assert first["reasons"][0] in capsys.readouterr().out
