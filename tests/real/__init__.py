@@ -1,0 +1,1 @@
+"""Trainings from packages that people use; ``python -m tests.real`` runs them."""
