@@ -155,7 +155,8 @@ def _hash(parts: Iterable[Any]) -> str:
 KERNELS = (
     "relu", "relu_", "gelu", "gelu_", "silu", "silu_", "tanh", "tanh_", "sigmoid", "sigmoid_", "leaky_relu",
     "leaky_relu_", "elu", "elu_", "hardtanh", "hardtanh_", "hardswish", "hardswish_", "hardsigmoid",
-    "hardsigmoid_", "mish", "mish_", "softplus", "glu", "prelu", "_prelu_kernel", "log_sigmoid_forward", "rrelu", "celu", "selu",
+    "hardsigmoid_", "mish", "mish_", "softplus", "glu", "prelu", "_prelu_kernel",
+    "log_sigmoid_forward", "rrelu", "celu", "selu",
 )  # fmt: skip
 
 
