@@ -1,4 +1,4 @@
-"""A fifth of the trainings, those whose packages the tests need anyway: the line works and changes nothing."""
+"""A fifth of the trainings, whose packages the tests need anyway: the line works and changes nothing."""
 
 from __future__ import annotations
 

@@ -11,6 +11,15 @@ from torch.utils.data import Dataset
 
 from tests.real.training import Line, Outcome, loop, training
 
+BERT = {
+    "vocab_size": 24, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 64, "max_position_embeddings": 16,
+}  # fmt: skip
+GPT2 = {
+    "vocab_size": 24, "n_positions": 12, "n_embd": 32, "n_layer": 2, "n_head": 2, "bos_token_id": 0,
+    "eos_token_id": 3,
+}  # fmt: skip
+
 
 class Rows(Dataset[dict[str, Any]]):
     """A data set of dicts, as Hugging Face's are."""
@@ -71,7 +80,7 @@ def bert(line: Line) -> Outcome:
             ]
         )
 
-    config = BertConfig(24, 32, 2, 2, 64, max_position_embeddings=16, num_labels=2)
+    config = BertConfig(**BERT, num_labels=2)
     trainer = Trainer(
         BertForSequenceClassification(config), TrainingArguments(**arguments(20)), train_dataset=rows(0),
         eval_dataset=rows(1),
@@ -89,7 +98,7 @@ def gpt2(line: Line) -> Outcome:
     def rows(seed: int) -> Rows:
         return Rows([{"input_ids": row, "labels": row} for row in tokens(64, seed=seed)])
 
-    config = GPT2Config(24, 12, 32, 2, 2, bos_token_id=0, eos_token_id=0)
+    config = GPT2Config(**GPT2)
     setup = TrainingArguments(**arguments(20, eval_strategy="steps", eval_steps=5))
     trainer = Trainer(GPT2LMHeadModel(config), setup, train_dataset=rows(0), eval_dataset=rows(1))
     model = trained(line, trainer)
@@ -106,7 +115,7 @@ def lora(line: Line) -> Outcome:
     def rows(seed: int) -> Rows:
         return Rows([{"input_ids": row, "labels": row} for row in tokens(64, seed=seed)])
 
-    config = GPT2Config(24, 12, 32, 2, 2, bos_token_id=0, eos_token_id=0)
+    config = GPT2Config(**GPT2)
     adapted = get_peft_model(
         GPT2LMHeadModel(config), LoraConfig(r=4, target_modules=["c_attn"], task_type="CAUSAL_LM")
     )
@@ -127,7 +136,9 @@ def t5(line: Line) -> Outcome:
     def collate(batch: list[dict[str, Any]]) -> dict[str, Tensor]:
         return {key: torch.tensor([row[key] for row in batch]) for key in ("input_ids", "labels")}
 
-    config = T5Config(24, 32, 16, 64, num_layers=2, num_heads=2, decoder_start_token_id=0)
+    config = T5Config(
+        vocab_size=24, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2, decoder_start_token_id=0
+    )
     trainer = Seq2SeqTrainer(
         T5ForConditionalGeneration(config), Seq2SeqTrainingArguments(**arguments(20)), train_dataset=rows(0),
         eval_dataset=rows(1), data_collator=collate,
@@ -162,7 +173,7 @@ def sentences(line: Line) -> Outcome:
     from transformers import BertConfig, BertModel
 
     folder = tempfile.mkdtemp()
-    BertModel(BertConfig(24, 32, 2, 2, 64, max_position_embeddings=16)).save_pretrained(folder)
+    BertModel(BertConfig(**BERT)).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     words = models.Transformer(folder, max_seq_length=12)
     model = SentenceTransformer(modules=[words, models.Pooling(32)], device="cpu")
@@ -191,7 +202,7 @@ def trl_sft(line: Line) -> Outcome:
             {"text": [" ".join(f"w{n - 3}" for n in row) for row in tokens(48, seed=seed).tolist()]}
         )
 
-    config = GPT2Config(24, 32, 32, 2, 2, bos_token_id=0, eos_token_id=3)
+    config = GPT2Config(**GPT2 | {"n_positions": 32})
     setup = SFTConfig(**arguments(15, eval_strategy="steps", eval_steps=5), max_length=16, bf16=False)
     trainer = SFTTrainer(
         GPT2LMHeadModel(config),
