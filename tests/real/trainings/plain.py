@@ -181,7 +181,7 @@ def characters(line: Line) -> Outcome:
     return Outcome(model, 30, lambda: model(words[:2, :3]), loop(model, loss))
 
 
-@training("LSTM tagger: nothing to measure", refused="recurrent")
+@training("LSTM tagger: nothing to measure", refused="Recurrent layers")
 def tagger(line: Line) -> Outcome:
     class Tagger(nn.Module):
         def __init__(self) -> None:
