@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from foldmon import Monitor, watch
-from foldmon.integrations.guarded import guarded
+from foldmon.monitor.callbacks import guarded
 
 try:
     from ignite.engine import Engine, Events

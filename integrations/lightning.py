@@ -9,9 +9,9 @@ from torch import Tensor
 
 from foldmon import MLflowExporter, Monitor, TensorBoardExporter, watch
 from foldmon.exporters.wandb import WandbExporter
-from foldmon.integrations.guarded import guarded
 from foldmon.integrations.ranks import watched_here
 from foldmon.integrations.trackers import exporters_or_usual
+from foldmon.monitor.callbacks import guarded
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -63,7 +63,7 @@ class FoldingCallback(Callback):  # type: ignore[misc]
 
     @property
     def state_key(self) -> str:
-        """Under which a checkpoint keeps the state: of two callbacks that measure other layers each its own."""
+        """Under which a checkpoint keeps the state: two callbacks that measure other layers have two."""
         layers = self._options.get("layers")
         return str(super().state_key if layers is None else self._generate_state_key(layers=layers))
 

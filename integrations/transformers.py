@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from foldmon import MLflowExporter, Monitor, Pairs, TensorBoardExporter, watch
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.wandb import WandbExporter
-from foldmon.integrations.guarded import guarded
 from foldmon.integrations.ranks import watched_here
+from foldmon.monitor.callbacks import guarded
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments

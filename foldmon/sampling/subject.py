@@ -112,8 +112,8 @@ class Subject:
         model = self._model()
         if model is None:
             raise RuntimeError(
-                "the module passed to foldmon.watch no longer exists, and what it wrapped has changed; keep it "
-                "in a variable"
+                "the module passed to foldmon.watch no longer exists, and what it wrapped has changed; keep "
+                "it in a variable"
             )
         logger.info("foldmon: the model has changed its structure; its copy is made anew")
         replica = self._copy(model)

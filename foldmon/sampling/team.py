@@ -108,8 +108,8 @@ class Team:
             self._lost = f"the ranks {self.ranks} do not all answer: {who} have left, or are at other steps"
             raise TeamError(self._lost)
         absent = self._place.absent
-        who = f"the ranks {absent} were" if absent else "this rank was"
-        raise LateError(f"{who} not there in time")
+        late = f"the ranks {absent} were" if absent else "this rank was"
+        raise LateError(f"{late} not there in time")
 
     def agree(self, wish: bool) -> bool:
         """The first rank's wish, on all ranks; False where they do not all ask within some seconds."""

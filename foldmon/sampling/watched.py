@@ -13,11 +13,12 @@ from foldmon.folding.model.unwrap import unwrap
 class Watched:
     """A model that must be free to go, also where it was passed in a wrapper made for the call.
 
-    It lives while the module itself does. Where that goes, it lives on in the modules that own its parameters,
-    while all of them do: ``foldmon.watch(Normalized(net), ...)`` watches as long as ``net`` is trained.
+    It lives while the module itself does. Where that goes, it lives on in the modules that own its
+    parameters, while all of them do: ``foldmon.watch(Normalized(net), ...)`` watches as long as ``net`` is.
 
     Args:
-        model: wrappers of torch (``torch.compile``, DistributedDataParallel, DataParallel) are looked through.
+        model: wrappers of torch (``torch.compile``, DistributedDataParallel, DataParallel) are looked
+            through.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 2))

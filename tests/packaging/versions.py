@@ -1,7 +1,7 @@
 """The test suite in each promised version of Python and torch: ``python tests/packaging/versions.py``.
 
-Makes an environment for each row from nothing (several GB each where torch comes with CUDA), runs the suite and
-mypy in it, and prints the table of the README. Ready environments of an earlier call are used again.
+Makes an environment for each row from nothing (several GB each where torch comes with CUDA), runs the suite
+and mypy in it, and prints the table of the README. Ready environments of an earlier call are used again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROWS = [
     ("3.11", "2.13.0"),
     ("3.11", "2.6.0"),
 ]
-"""Python and torch: all Pythons with the newest torch, then the one that CI runs, then the oldest promised."""
+"""Python and torch: all Pythons with the newest torch, the pair that CI runs, the oldest torch promised."""
 
 
 def main() -> None:

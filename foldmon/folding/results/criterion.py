@@ -115,7 +115,8 @@ class Criterion:
         return any(abs(value - whole) <= _CLOSE * max(abs(whole), 1e-6) for value in found)
 
     def _directly(self, output: Any, target: Any, rows: int) -> Tensor:
-        return self._loss(output, target).reshape(rows, -1).float().mean(1)
+        values: Tensor = self._loss(output, target).reshape(rows, -1).float().mean(1)
+        return values
 
     def _by_elements(self, output: Any, target: Any, rows: int) -> Tensor:
         return self._elements.values(output, target, rows)
@@ -125,7 +126,8 @@ class Criterion:
         return torch.stack([value.reshape(()) for value in each])
 
     def _jointly(self, output: Any, target: Any, rows: int) -> Tensor:
-        return self._loss(output, target).reshape(()).expand(rows)
+        joint: Tensor = self._loss(output, target).reshape(()).expand(rows)
+        return joint
 
 
 class _Elements:

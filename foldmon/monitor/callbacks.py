@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 logger = logging.getLogger("foldmon")
 
-_S = TypeVar("_S")
-_P = ParamSpec("_P")
+_M = TypeVar("_M", bound=Callable[..., None])
 
 
-def guarded(method: Callable[Concatenate[_S, _P], None]) -> Callable[Concatenate[_S, _P], None]:
+def guarded(method: _M) -> _M:
     """A callback's method that says what went wrong, and lets training go on.
 
     Whoever calls ``foldmon.watch`` gets the error itself; whoever hands a callback to a trainer has begun a
@@ -28,7 +27,7 @@ def guarded(method: Callable[Concatenate[_S, _P], None]) -> Callable[Concatenate
     """
 
     @functools.wraps(method)
-    def attempt(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> None:
+    def attempt(self: Any, *args: Any, **kwargs: Any) -> None:
         try:
             method(self, *args, **kwargs)
         except Exception as error:
@@ -41,4 +40,4 @@ def guarded(method: Callable[Concatenate[_S, _P], None]) -> Callable[Concatenate
                     exc_info=logger.isEnabledFor(logging.DEBUG),
                 )  # fmt: skip
 
-    return attempt
+    return cast(_M, attempt)
