@@ -40,6 +40,7 @@ def test_missing_packages_are_named(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_noisy_twin_is_warned_of_and_the_healthy_one_is_not(capsys):
     """Of one seed; ``python -m tests.benchmarks.demo_seeds`` runs twenty."""
     demo.run("demo", mlflow=False, quiet=True, seed=1)
