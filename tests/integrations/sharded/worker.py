@@ -154,7 +154,7 @@ def _trained(version: int) -> None:
     from foldmon.integrations.transformers import FoldingTrainerCallback
 
     _fsdp_on_the_cpu()
-    callback = FoldingTrainerCallback(data(1), every=EVERY, pairs=PAIRS, exporters=[])
+    callback = FoldingTrainerCallback(data(1).tensors, every=EVERY, pairs=PAIRS, exporters=[])
     arguments = TrainingArguments(
         output_dir=f"trainer{version}", per_device_train_batch_size=8, max_steps=6, report_to="none",
         save_strategy="no", use_cpu=True, disable_tqdm=True, fsdp="full_shard auto_wrap",
@@ -162,7 +162,7 @@ def _trained(version: int) -> None:
                      "cpu_ram_efficient_loading": False, "sync_module_states": False},
     )  # fmt: skip
     Trainer(Named(), arguments, train_dataset=Rows(0), callbacks=[callback]).train()
-    assert_measured(callback.monitor, [0, 2, 4, 6], unsharded(Named(), data(1)))
+    assert_measured(callback.monitor, [0, 2, 4, 6], unsharded(Named(), data(1).tensors))
 
 
 def trainer1() -> None:
