@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from foldmon import config as config
     from foldmon.exporters.console import ConsoleExporter
     from foldmon.exporters.mlflow import MLflowExporter
     from foldmon.exporters.tensorboard import TensorBoardExporter
@@ -64,6 +65,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "config":
+        return import_module("foldmon.config")
     if name not in _HOMES:
         raise AttributeError(f"module 'foldmon' has no attribute {name!r}")
     found = globals()[name] = getattr(import_module(f"foldmon.{_HOMES[name]}"), name)

@@ -7,6 +7,7 @@ holds for torch 2.4 and later, as far as released when this was written; each en
 from __future__ import annotations
 
 import sys
+import types
 from types import CodeType
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch.utils.hooks import RemovableHandle
@@ -24,14 +26,19 @@ __all__ = [
     "FUSED",
     "HOOKS",
     "NATIVE",
+    "OF_EVERY_MODULE",
+    "SWITCHES",
     "WRAPPED_BY_COMPILE",
     "OpOverload",
     "OpOverloadPacket",
     "RemovableHandle",
+    "TorchDispatchMode",
     "buffers_of",
     "compiled_call",
     "copy_all",
     "default_store",
+    "forward_hooks_of",
+    "global_hooks",
     "has_forward_hooks",
     "has_own_iteration",
     "in_backward",
@@ -44,16 +51,19 @@ __all__ = [
     "ranks_of_fsdp",
     "reshard_fsdp",
     "set_compiled_call",
+    "set_version",
     "set_wrapped_call",
     "submodules_of",
     "tensors_of",
     "unseen",
+    "version_of",
     "wrapped_call",
 ]
 
 # Imported names. pytree: tree_flatten, tree_flatten_with_path, tree_unflatten, tree_map, tree_leaves; specs
 # compare with ==. RemovableHandle: what registering a hook gives, with remove(). is_lazy: whether a tensor
-# is a parameter or buffer that has no shape yet. OpOverload and OpOverloadPacket: the classes of
+# is a parameter or buffer that has no shape yet. TorchDispatchMode: sees
+# every kernel that runs in a thread. OpOverload and OpOverloadPacket: the classes of
 # torch.ops.aten.relu.default and torch.ops.aten.relu, whose text is "aten.relu.default", "aten.relu".
 
 NATIVE: Any = torch._C._nn
@@ -61,6 +71,9 @@ NATIVE: Any = torch._C._nn
 
 FUSED: Any = torch._VF
 """Where the recurrent layers take their kernels from."""
+
+SWITCHES: Any = types.SimpleNamespace(set_grad_enabled=torch._C._set_grad_enabled)
+"""What torch's own contexts call inside."""
 
 unseen = torch._C.DisableTorchFunction
 """A context in which torch functions call no ``__torch_function__``, this thread's modes included."""
@@ -82,6 +95,40 @@ HOOKS = (
     "_load_state_dict_post_hooks",
 )
 """Attributes of a module that hold its hooks, dicts by the handles' numbers."""
+
+
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+"""Attributes that torch itself keeps on every module."""
+
+
+def version_of(tensor: Tensor) -> int | None:
+    """How often the tensor was written to in place, as autograd counts; None where it does not count."""
+    try:
+        return tensor._version
+    except RuntimeError:  # made in inference mode
+        return None
+
+
+def set_version(tensor: Tensor, version: int) -> None:
+    """Let autograd believe that the tensor was not written to since its counter stood at ``version``.
+
+    Right only where its values are those of that time too.
+    """
+    try:
+        torch._C._autograd._unsafe_set_version_counter((tensor,), (version,))
+    except TypeError:  # until torch 2.5 it took one tensor
+        torch._C._autograd._unsafe_set_version_counter(tensor, version)  # type: ignore[arg-type]
+
+
+def global_hooks() -> tuple[dict[int, Any], ...]:
+    """The hooks that run around the forward of every module of the process."""
+    home: Any = torch.nn.modules.module
+    return home._global_forward_pre_hooks, home._global_forward_hooks
+
+
+def forward_hooks_of(module: nn.Module) -> tuple[dict[int, Any], ...]:
+    """The module's own hooks around its forward."""
+    return module._forward_pre_hooks, module._forward_hooks
 
 
 def is_under_vmap(tensor: Tensor) -> bool:

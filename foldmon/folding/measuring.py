@@ -17,8 +17,8 @@ from foldmon.folding.results.heads import Classes
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.statistics import Ints
 from foldmon.folding.sampled import measure_sampled
-from foldmon.folding.undisturbed.buffers import kept_buffers
 from foldmon.folding.undisturbed.compiled import compiled_functions
+from foldmon.folding.undisturbed.kept import kept
 from foldmon.folding.undisturbed.random_state import preserved_random_state
 
 Method = Literal["sampled", "exact", "auto"]
@@ -42,8 +42,8 @@ def measure(
     """Measure the folding of every activation layer along straight lines between paired inputs.
 
     The model is evaluated in eval mode, without gradients and outside autocast, and is left as it was:
-    its modes, weights, buffers, hooks and all global random states. (What its own forward pass sets in eval
-    mode beside buffers, such as plain attributes, it sets here too.)
+    its modes, weights, buffers, hooks, attributes, containers and random generators, and all global random
+    states. (What hooks and other functions of yours gather elsewhere stays.)
 
     Args:
         model: any module with activation layers; compiled and DDP wrappers are looked through.
@@ -97,7 +97,7 @@ def measure(
         max_evaluations = required_whole("max_evaluations", max_evaluations)
     _check_options(method, points, chunk, max_evaluations, tolerance, dtype)
     ends = pairs if isinstance(pairs, Pairs) else _as_pairs(pairs)
-    with preserved_random_state(), kept_buffers(model), compiled_functions("force_eager"):
+    with preserved_random_state(), kept(model, far="attributes"), compiled_functions("force_eager"):
         if dtype is not None:
             model = _copy_in(model, dtype)
         prober = Prober(

@@ -20,6 +20,7 @@ from foldmon.folding.data.numbers import required_whole
 from foldmon.folding.model.scout import BY_BATCH
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.report import FoldingReport
+from foldmon.folding.undisturbed.tensors import CannotPutBackError
 from foldmon.journal.following import read_journal
 from foldmon.journal.records import end_record, probe_record, start_record
 from foldmon.journal.schema import ProbeCosts, RunCosts
@@ -35,6 +36,7 @@ from foldmon.sampling.rotation import Rotation
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.silence import Silence
 from foldmon.sampling.steps import StepCounter
+from foldmon.sampling.strategies import NotMeasuredError
 from foldmon.sampling.subject import IN_PLACE, Subject
 from foldmon.sampling.team import TeamError
 from foldmon.sampling.timetable import Timetable
@@ -79,7 +81,7 @@ class RunningMonitor(Monitor):
         self._probed: int | None = None  # step of the latest probe
         self._sampler = Sampler()
         self._measuring = threading.Lock()
-        self._guard = Guard(final=TeamError)
+        self._guard = Guard(TeamError, CannotPutBackError, NotMeasuredError)
         self._closed = False
         self._pace = pace_of(subject, self._timetable, self._sampler, self._guard, self._probe)
         self._output = output

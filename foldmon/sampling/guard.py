@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -15,7 +16,7 @@ class Guard:
     """Runs the monitor's own work and takes what it raises.
 
     Args:
-        final: a kind of error after which no probe can succeed any more.
+        final: kinds of errors after which no probe can succeed any more.
 
     Attributes:
         failures: errors in a row.
@@ -23,12 +24,12 @@ class Guard:
         ended: whether a final error was met.
 
     Example:
-        >>> guard = Guard(final=ConnectionError)
+        >>> guard = Guard(ConnectionError)
         >>> guard.run(lambda: None), guard.run(lambda: [].pop()), guard.failures
         (True, False, 1)
     """
 
-    def __init__(self, final: type[Exception]) -> None:
+    def __init__(self, *final: type[Exception]) -> None:
         self.failures = 0
         self.resume_at = 0.0
         self.ended = False
@@ -45,10 +46,10 @@ class Guard:
         try:
             work()
         except self._final as error:
-            self.ended = True
+            self.ended, self.resume_at = True, math.inf
             self._tell(self._final, "foldmon: no more probes: %s", error)
             return False
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit in a model's forward, say
             self.failures += 1
             pause = min(2.0**self.failures, _LONGEST_PAUSE)
             self.resume_at = time.perf_counter() + pause
@@ -70,7 +71,7 @@ class Guard:
             logger.warning(text, *args, exc_info=logger.isEnabledFor(logging.DEBUG))
 
 
-def _place_of(error: Exception) -> object:
+def _place_of(error: BaseException) -> object:
     """Where an error was raised, to recognise it again."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import copy
-import weakref
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from foldmon.torch_internals import HOOKS, copy_all, submodules_of, tensors_of
-
-_PLAIN = (bool, int, float, str, type(None))
-
-
-class CannotCopyError(RuntimeError):
-    """The model cannot be copied, so it can only be measured in place."""
+from foldmon.folding.undisturbed.reach import walk
+from foldmon.folding.undisturbed.stand_in import StandIn
+from foldmon.folding.undisturbed.tensors import LARGE, address
+from foldmon.sampling.links import OtherStructureError
+from foldmon.sampling.mirror import CannotCopyError, Mirror
+from foldmon.torch_internals import HOOKS, global_hooks, version_of
 
 
 class Replica:
-    """An eval-mode copy of a model, brought up to date by one multi-tensor copy.
+    """An eval-mode copy of a model, of which nothing is the model's own.
 
-    Hooks of the user's and of other tools do not travel: they would run in the sampler's thread and feed
-    what they feed in training. Hooks of torch itself (weight normalisation, pruning) and of transformers
-    (which collects hidden states by them) are part of the model's function and do.
+    Hooks travel that are part of the model's function: torch's (weight normalisation, pruning), those of
+    transformers (which collects hidden states by them), and methods of the model's own modules. Others do
+    not: they would run in the sampler's thread and feed what they feed in training.
 
     Args:
         model: the user's model, unwrapped. It is only read.
@@ -33,109 +34,102 @@ class Replica:
     Attributes:
         module: the copy.
         stripped: number of forward hooks that were left behind.
+        news: whether something has changed at :meth:`refresh` that never had before.
 
     Raises:
-        CannotCopyError: ``copy.deepcopy`` fails on the model.
+        CannotCopyError: ``copy.deepcopy`` fails on the model, or what it makes is no private copy.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        originals = list(model.modules())
-        memo, self.stripped = _without_foreign_hooks(originals)
-        try:
-            with torch.no_grad():
-                self.module = copy.deepcopy(model, memo)
-        except Exception as error:
-            raise CannotCopyError(f"{type(error).__name__}: {error}") from error
-        copies = list(self.module.modules())
-        if len(copies) != len(originals):
+        self.stripped, self.news = 0, False
+        if any(global_hooks()):
+            raise CannotCopyError("hooks run around every module of this process")
+        self.module: nn.Module = self._copied(model, {})
+        if len([*self.module.modules()]) != len([*model.modules()]):
             raise CannotCopyError("its copy has other submodules than itself")
-        for module in copies:
-            module.training = False
-        self.module.requires_grad_(False)
-        # Tensors are held, modules are not: they must be free to go, and a monitor ends when they have.
-        self._dicts = [tensors for m in originals for tensors in tensors_of(m)]
-        self._children = [(weakref.ref(m), _children(m)) for m in originals if _children(m)]
-        self._sources = _tensors(model)
-        self._targets = _tensors(self.module)
-        self._structure = self._structure_now()
-        self._attributes = [
-            (weakref.ref(original), vars(copied))
-            for original, copied in zip(originals, copies, strict=True)
-            if not type(original).__module__.startswith("torch.")
-        ]
+        self._mirror = Mirror(model, self.module)
+
+    def watch(self, tensors: Iterable[Tensor]) -> None:
+        """Tensors that both read: the copy is private for as long as nobody writes to them."""
+        self._mirror.watched += [(tensor, version_of(tensor)) for tensor in tensors]
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """All modules of the copy, whether registered or not."""
+        return self._mirror.modules
 
     def refresh(self) -> bool:
-        """Copy the model's weights, buffers and plain attributes as they are now.
+        """Let the copy follow the model: weights, buffers, attributes, containers, generators.
 
         Returns:
             False where the model's structure has changed since the copy was made: make a new one.
+
+        Raises:
+            CannotCopyError: no copy can be private any more.
         """
-        if self._structure_now() != self._structure or self._children_changed():
+        if any(global_hooks()):
+            raise CannotCopyError("hooks run around every module of this process")
+        try:
+            self.news = self._mirror.follow(self._copied)
+        except OtherStructureError:
             return False
-        with torch.no_grad():
-            if self._sources:
-                try:
-                    copy_all(self._targets, self._sources)
-                except RuntimeError:
-                    # A buffer that overlaps itself (an expanded view) can be read but not written.
-                    return False
-            for original, copied in self._attributes:
-                if (living := original()) is not None:
-                    _copy_attributes(vars(living), copied)
         return True
 
-    def _structure_now(self) -> list[object]:
-        """What must stay the same for a copy of values to be a copy of the model."""
-        parts: list[object] = [id(value) for d in self._dicts for value in d.values()]
-        parts += [(t.shape, t.dtype, t.device) for t in self._sources]
-        return parts
+    def put_back(self) -> None:
+        """Give back what the copy's forward passes have put into it."""
+        self._mirror.put_back()
 
-    def _children_changed(self) -> bool:
-        living = ((reference(), children) for reference, children in self._children)
-        return any(m is not None and _children(m) != children for m, children in living)
+    def _copied(self, value: Any, memo: dict[int, Any]) -> Any:
+        """A deep copy, but for what must not or cannot be copied deeply."""
+        held = list(walk([value]).values())
+        hooks: list[tuple[OrderedDict[Any, Any], OrderedDict[Any, Any]]] = []
+        for thing in held:
+            if id(thing) in memo:
+                continue
+            if isinstance(thing, nn.Module):
+                hooks += self._without_foreign_hooks(thing, held, memo)
+            elif isinstance(thing, Tensor) and not thing.is_leaf:
+                memo[id(thing)] = thing.detach().clone()
+            elif isinstance(thing, np.ndarray) and thing.nbytes > LARGE:
+                memo[id(thing)] = thing.view()
+                memo[id(thing)].flags.writeable = False
+            elif isinstance(thing, Optimizer | DataLoader | Dataset | Sampler):
+                memo[id(thing)] = StandIn(f"its {type(thing).__name__}, which a copy does not have")
+        try:
+            with torch.no_grad():
+                copied = copy.deepcopy(value, memo)
+                for empty, own in hooks:
+                    empty.update({number: copy.deepcopy(hook, memo) for number, hook in own.items()})
+                return copied
+        except Exception as error:
+            raise CannotCopyError(f"it cannot be copied ({type(error).__name__}: {error})") from error
 
+    def _without_foreign_hooks(
+        self, module: nn.Module, held: list[Any], memo: dict[int, Any]
+    ) -> Iterator[tuple[OrderedDict[Any, Any], OrderedDict[Any, Any]]]:
+        """Let the copy of a module's dicts of hooks be empty ones, which are given the model's own later.
 
-def _children(module: nn.Module) -> list[int]:
-    return [id(child) for child in submodules_of(module).values()]
-
-
-def size_in_bytes(model: nn.Module) -> int:
-    """Bytes of all weights and buffers."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(model))
-
-
-def _tensors(model: nn.Module) -> list[Tensor]:
-    return [*model.parameters(), *model.buffers()]
-
-
-def _copy_attributes(original: dict[str, Any], copied: dict[str, Any]) -> None:
-    """Numbers, words and tensors that a module keeps as plain attributes: its forward may read them."""
-    for name, value in original.items():
-        if isinstance(value, Tensor):
-            if value.is_leaf:
-                copied[name] = value.detach().clone()
-        elif type(value) in _PLAIN and name != "training":
-            copied[name] = value
-
-
-def _without_foreign_hooks(modules: Iterable[nn.Module]) -> tuple[dict[int, Any], int]:
-    """A memo for ``copy.deepcopy`` that replaces each dict of hooks by those of them that are
-    the model's own.
-
-    So a hook is not even copied: it may be bound to a tool that cannot be, or must not.
-    """
-    memo: dict[int, Any] = {}
-    stripped = 0
-    for module in modules:
+        So a foreign hook is not even copied: it may be bound to a tool that cannot be, or must not.
+        """
         for name in HOOKS:
             hooks = vars(module).get(name)
             if hooks:
-                own = OrderedDict((key, hook) for key, hook in hooks.items() if _is_models_own(hook))
-                memo[id(hooks)] = own
-                stripped += (len(hooks) - len(own)) if name.startswith("_forward") else 0
-    return memo, stripped
+                own = OrderedDict((key, h) for key, h in hooks.items() if _is_models_own(h, held))
+                empty = memo[id(hooks)] = OrderedDict()
+                self.stripped += (len(hooks) - len(own)) if name.startswith("_forward") else 0
+                yield empty, own
 
 
-def _is_models_own(hook: object) -> bool:
+def size_in_bytes(model: nn.Module) -> int:
+    """Bytes of all weights, buffers, and of tensors and arrays that it holds elsewhere."""
+    held = walk([model]).values()
+    sizes = {address(x): x.untyped_storage().nbytes() for x in held if isinstance(x, Tensor) and address(x)}
+    return sum(sizes.values()) + sum(x.nbytes for x in held if isinstance(x, np.ndarray))
+
+
+def _is_models_own(hook: object, held: Iterable[Any]) -> bool:
+    owner = getattr(hook, "__self__", None)
+    if isinstance(owner, nn.Module) and any(owner is thing for thing in held):
+        return True
     home = getattr(hook, "__module__", None) or type(hook).__module__
     return home.partition(".")[0] in ("torch", "transformers")

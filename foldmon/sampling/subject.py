@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from torch import nn
@@ -15,6 +16,7 @@ from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.held_out import HeldOutPanel
 from foldmon.folding.model.prober import Forward, Prober
+from foldmon.folding.model.taps import DrawsError
 from foldmon.folding.model.unwrap import unwrap
 from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.criterion import Loss
@@ -22,14 +24,18 @@ from foldmon.folding.results.heads import Classes
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.statistics import Ints
 from foldmon.folding.undisturbed.accelerator import devices_of, is_capturing
-from foldmon.folding.undisturbed.buffers import kept_buffers
 from foldmon.folding.undisturbed.captures import heed_captures
 from foldmon.folding.undisturbed.compiled import compiled_functions
+from foldmon.folding.undisturbed.kept import Kept, kept
 from foldmon.folding.undisturbed.random_state import drew, preserved_random_state, random_state
+from foldmon.folding.undisturbed.stand_in import StoodInError
+from foldmon.folding.undisturbed.traffic import traffic
+from foldmon.sampling.mirror import CannotCopyError
 from foldmon.sampling.plan import Plan
-from foldmon.sampling.replica import CannotCopyError, Replica, size_in_bytes
-from foldmon.sampling.strategies import AsTeam, InPlace, OnCopy, Strategy
+from foldmon.sampling.replica import Replica, size_in_bytes
+from foldmon.sampling.strategies import AsTeam, AtRest, InPlace, OnCopy, Strategy, Unmeasured
 from foldmon.sampling.team import Team, resharded
+from foldmon.sampling.verification import DRAWS, does_not_run, few_inputs, objection, stood_in
 from foldmon.sampling.watched import Watched
 from foldmon.torch_internals import is_lazy, may_have_compiled
 
@@ -96,9 +102,11 @@ class Subject:
         self._plan = Plan(pairs, config, forward, self.held_out, classes, labels)
         self.pairs, self.team = pairs, team
         self.reason: str | None = None
-        self.fixed = 0.0
-        replica = self._copy(inner) if config.background and team is None else None
-        self.strategy: Strategy | None = self._look_over(inner, replica)
+        self.a_pair = self.fixed = 0.0
+        self._on_cpu = True
+        self._at_rest = AtRest(forward, config.seed)
+        self._snapshots, self._unfit = 0, ""
+        self.strategy: Strategy | None = self._look_over(inner)
 
     @property
     def background(self) -> bool:
@@ -106,23 +114,35 @@ class Subject:
         return isinstance(self.strategy, OnCopy)
 
     def snapshot(self) -> None:
-        """Take over the weights as they are now; in the training thread, while nothing measures."""
-        if self.strategy is None or self.strategy.snapshot():
+        """Take over the weights as they are now; in the training thread, while nothing measures.
+
+        Now and then, and where something changed that never had, the copy is compared with the model.
+        """
+        strategy = self.strategy
+        if not isinstance(strategy, OnCopy):
             return
+        try:
+            self._refuse(self._unfit)
+            if not strategy.snapshot():
+                logger.info("foldmon: the model has changed its structure; its copy is made anew")
+                strategy = self.strategy = self._on_new_copy(self._existing(), strategy.forward)
+            self._snapshots += 1
+            is_power = self._snapshots & (self._snapshots - 1) == 0
+            if strategy.replica.news or (is_power and self._snapshots > 1):
+                self._compare(strategy)
+        except CannotCopyError as error:
+            self.reason = str(error)
+            logger.warning("foldmon: from now on %s: %s", IN_PLACE, self.reason)
+            self.strategy = InPlace(self._existing(), self._plan, self._at_rest)
+
+    def _existing(self) -> nn.Module:
         model = self._model()
         if model is None:
             raise RuntimeError(
                 "the module passed to foldmon.watch no longer exists, and what it wrapped has changed; keep "
                 "it in a variable"
             )
-        logger.info("foldmon: the model has changed its structure; its copy is made anew")
-        replica = self._copy(model)
-        if replica is None:
-            logger.warning("foldmon: from now on %s: %s", IN_PLACE, self.reason)
-            self.strategy = InPlace(model, self._plan)
-        else:
-            self.strategy = OnCopy(replica, self._plan)
-            self.strategy.snapshot()
+        return model
 
     @property
     def shares(self) -> int:
@@ -153,49 +173,124 @@ class Subject:
         """
         if self.strategy is None:
             raise RuntimeError("the monitor is closed")
-        return self.strategy.measure(paths, step)
+        try:
+            return self.strategy.measure(paths, step)
+        except (DrawsError, StoodInError) as error:
+            self._unfit = str(error)
+            raise
 
     def release(self) -> None:
         """Free the private copy; nothing is measured any more."""
         self.strategy = None
 
-    def _copy(self, model: nn.Module) -> Replica | None:
-        """A private copy; None, with the reason, where there can be none."""
-        size, most = size_in_bytes(model), self._plan.config.replica_limit
-        if size > most:
-            self.reason = (
-                f"its weights take {size / 2**30:.1f} GiB, above replica_limit ({most / 2**30:.1f} GiB)"
-            )
-            return None
+    def _look_over(self, model: nn.Module) -> Strategy:
+        """Evaluate a few points in the user's thread: errors show at once, and whether a copy will do."""
+        if self._plan.config.background and self.team is None:
+            try:
+                with self._aside(model) as saved:
+                    return self._on_copy(model, saved)
+            except CannotCopyError as error:
+                self.reason = str(error)
         try:
-            return Replica(model)
-        except CannotCopyError as error:
-            self.reason = f"it cannot be copied ({error})"
-            return None
-
-    def _look_over(self, model: nn.Module, replica: Replica | None) -> Strategy:
-        """Evaluate a few points in the user's thread: errors show at once, and random draws are noticed."""
-        module = model if replica is None else replica.module
-        if replica is not None and _runs_compiled_functions(lambda: self._look_at(module)):
-            # A sampler's thread cannot keep them from being compiled anew for every probe.
-            self.reason, replica = "its forward pass calls functions under torch.compile", None
-        with preserved_random_state():
-            before = random_state()
-            with compiled_functions("force_eager"):
-                prober = self._look_at(module)
-                draws = drew(before) or (self.held_out is not None and self.held_out.draws)
+            with self._at_rest.hold(model), traffic(self._at_rest.tensors):
+                prober = self._look_at(model)
+            with self._at_rest.hold(model):
                 self._foretell(prober)
-        if draws and replica is not None:
-            # A sampler's thread must not draw from generators that training draws from.
-            self.reason, replica = "its forward pass or the loss draws random numbers in eval mode", None
+        except Exception as error:
+            reason = stood_in(error)
+            if reason is None:
+                raise
+            return self._unmeasured(reason)
         self.coverage: Coverage = prober.coverage
-        if replica is None:
-            plan, team = self._plan, self.team
-            return InPlace(model, plan, draws) if team is None else AsTeam(model, plan, team, draws)
+        self._at_rest.draws |= self._loss_draws
+        if self.team is None:
+            return InPlace(model, self._plan, self._at_rest)
+        return AsTeam(model, self._plan, self.team, self._at_rest)
+
+    @property
+    def _loss_draws(self) -> bool:
+        return self.held_out is not None and self.held_out.draws
+
+    def _unmeasured(self, reason: str) -> Strategy:
+        # Said where the first probe is tried.
+        self.reason, self.coverage = None, Coverage({}, {}, {}, (f"not measured: {reason}",))
+        return Unmeasured(reason)
+
+    def _on_copy(self, model: nn.Module, saved: Kept) -> OnCopy:
+        """A private copy that stands every check.
+
+        Raises:
+            CannotCopyError: there is none.
+        """
+        replica = self._private_copy(model)
+        try:
+            if _runs_compiled_functions(lambda: self._look_at(replica.module)):
+                # A sampler's thread cannot keep them from being compiled anew for every probe.
+                raise CannotCopyError("its forward pass calls functions under torch.compile")
+            before = random_state()
+            prober = self._look_at(replica.module)
+            # A sampler's thread must not draw from generators that training draws from.
+            self._refuse((drew(before) or self._loss_draws) and DRAWS)
+        except CannotCopyError:
+            raise
+        except Exception as error:
+            raise CannotCopyError(stood_in(error) or does_not_run(error)) from error
+        finally:
+            replica.put_back()
+        strategy = OnCopy(replica, self._plan, prober)
+        self._refuse(self._objection(model, strategy, saved, rows=2))
+        self._foretell(prober)
+        replica.put_back()
+        self.coverage = prober.coverage
         if replica.stripped:
             note = f"{replica.stripped} forward hooks of yours do not run on the private copy"
             self.coverage = self.coverage.with_notes(note)
-        return OnCopy(replica, self._plan, prober)
+        return strategy
+
+    def _on_new_copy(self, model: nn.Module, forward: Forward) -> OnCopy:
+        """A copy of the model in its new structure; its layers are found in the sampler's thread."""
+        with self._aside(model) as saved:
+            strategy = OnCopy(self._private_copy(model), self._plan, forward=forward)
+            self._refuse(self._objection(model, strategy, saved, rows=2))
+        strategy.snapshot()
+        return strategy
+
+    def _compare(self, strategy: OnCopy) -> None:
+        model = self._model()
+        if model is None:
+            return  # a wrapper; what it wrapped goes on
+        with self._aside(model) as saved:
+            try:
+                why = self._objection(model, strategy, saved, rows=1)
+            except (Exception, SystemExit):
+                return  # the model itself does not run: the probe will tell
+            self._refuse(why)
+
+    def _private_copy(self, model: nn.Module) -> Replica:
+        size, most = size_in_bytes(model), self._plan.config.replica_limit
+        if size > most:
+            what = f"its weights, and what else it holds, take {size / 2**30:.1f} GiB"
+            raise CannotCopyError(f"{what}, above replica_limit ({most / 2**30:.1f} GiB)")
+        return Replica(model)
+
+    def _objection(self, model: nn.Module, strategy: OnCopy, saved: Kept, rows: int) -> str | None:
+        few = few_inputs(model, self.pairs.first, rows)
+        return objection(model, strategy.replica, lambda module: strategy.forward(module, few), saved)
+
+    @contextmanager
+    def _aside(self, model: nn.Module) -> Iterator[Kept]:
+        """Run the model and its copy in this block; both are as before at its end."""
+        with (
+            preserved_random_state(),
+            kept(model, self._plan.forward, tensors=self._at_rest.tensors) as saved,
+            compiled_functions("force_eager"),
+        ):
+            yield saved
+
+    @staticmethod
+    def _refuse(why: str | bool | None) -> None:
+        if why:
+            raise CannotCopyError(why)
 
     def _foretell(self, prober: Prober) -> None:
         """What a probe will cost, from the passes that looked the model over and, if quick, from a trial."""
@@ -210,12 +305,11 @@ class Subject:
 
     def _seconds(self, prober: Prober, paths: Ints) -> float:
         began = time.perf_counter()
-        with kept_buffers(prober.model):
-            self._plan.fold(prober, paths)
+        self._plan.fold(prober, paths)
         return time.perf_counter() - began
 
     def _look_at(self, module: nn.Module) -> Prober:
-        with resharded(module), kept_buffers(module):
+        with resharded(module):
             return self._plan.prober(module)
 
 

@@ -210,3 +210,23 @@ def test_a_loader_that_lightning_leaves_be_is_used(tmp_path, loaders):
     callback = FoldingCallback(every=6, background=False)
     trainer(tmp_path, callback).fit(Unvalidated(), *loaders)
     assert len(callback.monitor.history) > 1
+
+
+class ReadsItsTrainer(Classifier):
+    def forward(self, x):
+        return self.net(x) * (1 + self.trainer.current_epoch)
+
+
+class ReadsItsEpoch(Classifier):
+    def forward(self, x):
+        return self.net(x) * (1 + self.current_epoch)
+
+
+@pytest.mark.parametrize("make", [ReadsItsTrainer, ReadsItsEpoch])
+def test_a_module_whose_forward_pass_reads_its_trainer_is_measured_in_place(make, tmp_path, loaders, caplog):
+    callback = FoldingCallback(every=4)
+    fit = trainer(tmp_path, callback)
+    fit.fit(make(), *loaders)
+    assert fit.global_step == 12
+    assert [report.step for report in callback.monitor.history] == [0, 4, 8, 12]
+    assert caplog.text.count("its forward pass uses its Trainer, which a copy does not have") == 1

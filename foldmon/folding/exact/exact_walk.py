@@ -48,6 +48,7 @@ class ExactWalk(Walk):
         # Segments by stage: rows (path, left, right, middle); a middle of -1 is not evaluated.
         self._waiting: dict[int, list[Ints]] = {}
         self._ends = self._checked = 0  # evaluations
+        self._vouched: set[int] = set()  # paths of which a piece was tested
         # Pairs of halves that both pass for straight, and narrow ones that do not; of these, both curved.
         self._pairs: Ints = np.zeros((2, 2), dtype=np.int64)
 
@@ -64,6 +65,8 @@ class ExactWalk(Walk):
             self._wait(stage, segments[self.at_once :])
             self._process(stage, segments[: self.at_once])
         self._tell_a_curve(_FEW)
+        if self.trace.linearity == Linearity.LINEAR:
+            self.unfinished |= set(paths.tolist()) - self._vouched
 
     def _next_stage(self) -> int:
         # All segments of a stage at once make the largest batches; the deepest first frees memory.
@@ -180,20 +183,17 @@ class ExactWalk(Walk):
         raise CurvedPath(what)
 
     def _check(self, segments: Ints) -> None:
-        """Test the middles of the widest segments, as many as their share of the evaluations pays.
+        """Test the middles of the widest segments: one of every path, and as many as their share pays.
 
         What runs inside compiled code or operators of other libraries shows in no hook.
         """
-        breakpoints = self.trace.prober.evaluations - self._ends
-        count = min(int(_CHECKED * breakpoints) - self._checked, self.left)
-        if self.trace.linearity != Linearity.LINEAR or count < 1:
-            return
-        width = self.trace.t[segments[:, 2]] - self.trace.t[segments[:, 1]]
-        widest = np.argsort(-width, kind="stable")[:count]
-        some = segments[np.sort(widest)]
+        if self.trace.linearity != Linearity.LINEAR:
+            return  # tested at every stage
+        some = segments[np.sort(self._to_check(segments))]
         some[:, 3] = self._middles(some)
         some = some[some[:, 3] >= 0]
         self._checked += len(some)
+        self._vouched |= set(some[:, 0].tolist())
         for stage in range(self.trace.last + 1):
             path, left, right, _ = some.T
             shifts = self.trace.shifts(stage, path, left, right, 4 * self.quantum)
@@ -202,6 +202,19 @@ class ExactWalk(Walk):
             ).any():
                 self._give_up("something that no hook sees")
         self.release(some[:, 3])
+
+    def _to_check(self, segments: Ints) -> Ints:
+        """Which segments: of each path that none was tested of the widest, then the widest of all."""
+        width = self.trace.t[segments[:, 2]] - self.trace.t[segments[:, 1]]
+        widest = np.argsort(-width, kind="stable")
+        # Where the bound left no points for bends, a piece need not be straight.
+        widest = widest[~np.isin(segments[widest, 0], list(self.unfinished))]
+        paths, first = np.unique(segments[widest, 0], return_index=True)
+        of_each = widest[first[~np.isin(paths, list(self._vouched))]]
+        breakpoints = self.trace.prober.evaluations - self._ends
+        more = max(0, int(_CHECKED * breakpoints) - self._checked - len(of_each))
+        others = widest[~np.isin(widest, of_each)]
+        return np.concatenate([of_each, others[:more]])
 
     def _middles(self, segments: Ints) -> Ints:
         """Rows of a point inside each segment, -1 where it is too narrow or the bound is reached."""

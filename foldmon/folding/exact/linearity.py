@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foldmon.folding.symbols.activations import ACTIVATIONS, Thresholds
-from foldmon.folding.symbols.functions import SELECTIONS
+from foldmon.folding.symbols.functions import ATTRIBUTES, SELECTIONS, known_as
 from foldmon.torch_internals import pytree
 
 
@@ -52,32 +52,34 @@ _CLASSES = frozenset(cls for row in ACTIVATIONS if row.linear_in_pieces for cls 
 # In evaluation the module draws no slopes; a call of rrelu may (training=True).
 _CALLS = frozenset(row.name for row in ACTIVATIONS if row.linear_in_pieces) - {"rrelu"}
 # Linear in all tensors together, or changing no values.
-_ALWAYS_LINEAR = frozenset(
-    {
+_ALWAYS_LINEAR = known_as(
+    (
         "add", "sub", "rsub", "radd", "neg", "sum", "mean", "cat", "concat", "stack", "reshape", "view",
         "flatten", "unflatten", "permute", "transpose", "squeeze", "unsqueeze", "expand", "contiguous",
         "clone", "detach", "chunk", "split", "tensor_split", "narrow", "select", "getitem", "size", "dim",
-        "numel", "len", "get", "movedim", "swapaxes", "t", "roll", "flip", "pad", "avg_pool1d",
+        "numel", "len", "movedim", "swapaxes", "t", "roll", "flip", "pad", "avg_pool1d",
         "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
         "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "unfold", "fold", "repeat", "tile",
-        "is_floating_point", "stride", "type", "float", "double", "to", "unbind", "shape", "iter",
+        "is_floating_point", "stride", "type", "float", "double", "to", "unbind", "iter", "iadd", "isub",
         "cumsum", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout",
-    }
+    )
 )  # fmt: skip
 # Linear in each tensor alone: linear along the path where all but one are weights.
-_LINEAR_IN_ONE = frozenset(
-    {
+_LINEAR_IN_ONE = known_as(
+    (
         "mul", "rmul", "div", "truediv", "matmul", "mm", "bmm", "addmm", "linear", "einsum",
         "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-    }
+    )
 )  # fmt: skip
 # What comes out is no part of the line; where it selects, the selecting function is judged.
-_NO_FLOATS = frozenset(
-    {
+_NO_FLOATS = known_as(
+    (
         "eq", "ne", "gt", "ge", "lt", "le", "arange", "zeros", "ones", "empty", "full",
         "set_grad_enabled", "is_grad_enabled", "is_autocast_enabled",
-    }
+    )
 )  # fmt: skip
+_BATCH_NORMS = {F.batch_norm: 1, torch.batch_norm: 3}
+"""Place of the running mean among the arguments."""
 
 
 def linearity_of_site(site: str, modules: Mapping[str, nn.Module]) -> Linearity:
@@ -98,31 +100,40 @@ def linearity_of_site(site: str, modules: Mapping[str, nn.Module]) -> Linearity:
 
 
 def linearity_of_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Linearity:
-    """What a torch function call that is no activation makes of a line."""
-    name = getattr(function, "__name__", "").strip("_")
-    if name in ("to", "type") and _loses_digits(args, kwargs):
-        return Linearity.CURVED
-    if name in _ALWAYS_LINEAR:
+    """What a torch function call that is no activation makes of a line.
+
+    Functions are known by what they are, not by their names: those of other libraries are not.
+    """
+    if function in ATTRIBUTES or function is Tensor.lerp_:
+        # lerp_ is how embeddings are interpolated along the line itself; a model's own is not expected.
+        return Linearity.LINEAR
+    name = _ALWAYS_LINEAR.get(function)
+    if name is not None:
+        if name in ("to", "type") and _loses_digits(args, kwargs):
+            return Linearity.CURVED
         is_noise = "dropout" in name and kwargs.get("training", args[2] if len(args) > 2 else True)
         return Linearity.CURVED if is_noise else Linearity.LINEAR
-    # How embeddings are interpolated along the line itself, in place; a model's own is not expected.
-    if function is Tensor.lerp_ or name in ("iadd", "isub"):
-        return Linearity.LINEAR
-    if name == "batch_norm":
-        running = kwargs.get("running_mean", args[1] if len(args) > 1 else None)
+    if function in _BATCH_NORMS:
+        place = _BATCH_NORMS[function]
+        running = kwargs.get("running_mean", args[place] if len(args) > place else None)
         training = kwargs.get("training", args[5] if len(args) > 5 else False)
         return Linearity.CURVED if training or running is None else Linearity.LINEAR
-    if name in _LINEAR_IN_ONE:
-        if kwargs.get("rounding_mode") is not None:
-            return Linearity.CURVED
-        tensors = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        free = sum(not isinstance(a, nn.Parameter) and a.ndim > 0 for a in tensors)
-        divides = name in ("div", "truediv") and isinstance(args[-1], Tensor) and args[-1] is tensors[-1]
-        is_weight = len(tensors) < 2 or isinstance(tensors[-1], nn.Parameter)
-        return Linearity.LINEAR if free <= 1 and (not divides or is_weight) else Linearity.CURVED
+    name = _LINEAR_IN_ONE.get(function)
+    if name is not None:
+        return _linear_in_one(name, args, kwargs)
     if function in SELECTIONS:
         return Linearity.HIDDEN
-    return Linearity.LINEAR if name in _NO_FLOATS else Linearity.CURVED
+    return Linearity.LINEAR if function in _NO_FLOATS else Linearity.CURVED
+
+
+def _linear_in_one(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Linearity:
+    if kwargs.get("rounding_mode") is not None:
+        return Linearity.CURVED
+    tensors = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
+    free = sum(not isinstance(a, nn.Parameter) and a.ndim > 0 for a in tensors)
+    divides = name in ("div", "truediv") and isinstance(args[-1], Tensor) and args[-1] is tensors[-1]
+    is_weight = len(tensors) < 2 or isinstance(tensors[-1], nn.Parameter)
+    return Linearity.LINEAR if free <= 1 and (not divides or is_weight) else Linearity.CURVED
 
 
 def _loses_digits(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

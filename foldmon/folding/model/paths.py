@@ -52,7 +52,7 @@ class StraightPaths:
         at: str | None = None,
     ) -> None:
         def place(tensor: Tensor) -> Tensor:
-            return tensor.detach().to(device, _own_dtype(tensor, dtype))
+            return tensor.detach().to(device, own_dtype(tensor, dtype))
 
         self.at = at
         self.notes: list[str] = []
@@ -199,7 +199,7 @@ def _input_embeddings(model: nn.Module) -> nn.Module | None:
     return named if isinstance(named, nn.Module) else None
 
 
-def _own_dtype(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype | None:
+def own_dtype(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype | None:
     """The type that the model takes the tensor in, None where that is not known to be another."""
     if tensor.is_complex():
         return dtype.to_complex() if dtype in (torch.float32, torch.float64) else None

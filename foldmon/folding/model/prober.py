@@ -103,6 +103,7 @@ class Prober:
             measured in part until :meth:`measure` leaves them out.
         certainty: shape (P, 2, CERTAINTY), as ``results.decision.certainty`` gives it, of the model at the
             start and the end of each path, NaN where they were not evaluated yet.
+        may_draw: of :class:`foldmon.folding.model.taps.Taps`.
 
     Raises:
         ValueError: no activation layer was found, a layer or module name is unknown, the model is on the
@@ -146,6 +147,7 @@ class Prober:
         if self.device.type == "cpu":
             keep_freed_memory()
         self._active = False
+        self.may_draw = True
         self._targets = Targets.named(pairs.class_names) if labels is None else Targets.of(labels)
         self._found = self._scout(may_ask=forward is None, classes=classes)
         self.head = self._found.head
@@ -184,7 +186,7 @@ class Prober:
         self.notes = dict(self._scouted_notes)
         self.irregular.clear()
         self._taps = Taps(self.model, self._visit, lean=True)
-        self._taps.sorted = self.sorted
+        self._taps.sorted, self._taps.may_draw = self.sorted, self.may_draw
         self._first_shapes: dict[str, torch.Size] | None = {}
 
     def _most_rows(self) -> int:

@@ -22,7 +22,7 @@ from foldmon.folding.model.giving_up import go_on
 from foldmon.folding.model.names import without_wrappers
 from foldmon.folding.model.row_order import put_back
 from foldmon.folding.symbols.activations import Activation, Reading
-from foldmon.folding.symbols.functions import FUSED, KINKS, SORTS, as_function, fused_activation
+from foldmon.folding.symbols.functions import DRAWS, FUSED, KINKS, SORTS, as_function, draws, fused_activation
 from foldmon.folding.symbols.registry import FUNCTIONS, reader_of
 from foldmon.torch_internals import RemovableHandle, has_forward_hooks, is_under_vmap, unseen
 
@@ -32,7 +32,7 @@ Visit = Callable[[str, Reading], None]
 Watch = Callable[[str, Callable[..., Any], tuple[Any, ...], Mapping[str, Any]], None]
 """Receives the place, function and arguments of a torch function call that is no activation."""
 
-_SEEN = frozenset({*FUNCTIONS, *KINKS, *FUSED})
+_SEEN = frozenset({*FUNCTIONS, *KINKS, *FUSED, *DRAWS})
 _LINEAR = frozenset(
     {
         nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
@@ -42,6 +42,10 @@ _LINEAR = frozenset(
 
 RECURRENT = "live inside a fused kernel, which no hook can look into"
 """Why what recurrent kernels compute is not covered."""
+
+
+class DrawsError(RuntimeError):
+    """The model begins to draw random numbers where it must not."""
 
 
 @dataclass
@@ -85,6 +89,8 @@ class Taps:
         watch: shown every torch function call outside activations, None to show none.
         order: how the model last sorted a vector in this pass, shape (N,), None where it did not.
         sorted: sites whose values were sorted so (tokens by expert) and are put back for ``visit``.
+        may_draw: whether the pass may draw from the random generators that the whole process shares; where it
+            may not, DrawsError is raised before it does.
     """
 
     def __init__(self, model: nn.Module, visit: Visit, *, lean: bool = False) -> None:
@@ -94,6 +100,7 @@ class Taps:
         self.watch: Watch | None = None
         self.order: Tensor | None = None
         self.sorted: Set[str] = frozenset()
+        self.may_draw = True
         self.sightings = Sightings()
         self._handles: list[RemovableHandle] = []
         self._calls: Counter[str] = Counter()
@@ -183,10 +190,12 @@ class Taps:
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
         """Read a functional activation; note what bends or selects without being one."""
-        if self._inside:
-            return
         function = as_function(function)
         if function not in _SEEN and self.watch is None:
+            return
+        if not self.may_draw and function in DRAWS and draws(function, args, kwargs):
+            raise DrawsError("its forward pass has begun to draw random numbers in eval mode")
+        if self._inside:
             return
         rule = FUNCTIONS.get(function)
         if rule is not None and self._read(rule, args, kwargs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import types
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -30,6 +31,23 @@ def spelled(names: Iterable[str], homes: Iterable[Any] = (torch, F, Tensor)) -> 
     return found
 
 
+def known_as(names: Iterable[str]) -> dict[Callable[..., Any], str]:
+    """Every function of torch's that goes by one of the names, as an operator (``__add__``) too."""
+    bare = tuple(names)
+    operators = spelled([f"__{name}__" for name in bare], (Tensor,))
+    return {f: name.strip("_") for f, name in operators.items()} | spelled(
+        bare, (*HOMES, torch_internals.SWITCHES)
+    )
+
+
+ATTRIBUTES: frozenset[Any] = frozenset(
+    found.__get__
+    for cls in Tensor.__mro__
+    for found in vars(cls).values()
+    if isinstance(found, types.GetSetDescriptorType | property)
+)
+"""What reads an attribute of a tensor (``x.shape``, ``x.T``)."""
+
 _SELECTIONS = (
     "maximum", "minimum", "max", "min", "amax", "amin", "clamp", "clip", "clamp_min", "clamp_max",
     "abs", "where", "sign", "heaviside", "max_pool1d", "max_pool2d", "max_pool3d",
@@ -46,6 +64,35 @@ SELECTIONS: Mapping[Callable[..., Any], str] = spelled(_SELECTIONS)
 
 KINKS: Mapping[Callable[..., Any], str] = {**SELECTIONS, **spelled((*_COMPARISONS, *_CURVES))}
 """All that is named where it works on activations: selections, comparisons and written-out curves."""
+
+_DRAWS = (
+    "bernoulli", "binomial", "multinomial", "normal", "poisson", "rand", "rand_like", "randint",
+    "randint_like", "randn", "randn_like", "randperm", "cauchy", "exponential", "geometric", "log_normal",
+    "random", "uniform", "gumbel_softmax",
+)  # fmt: skip
+_DROPOUTS = (
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout",
+    "feature_alpha_dropout", "rrelu",
+)  # fmt: skip
+
+DRAWS: Mapping[Callable[..., Any], str] = spelled((*_DRAWS, *_DROPOUTS, "scaled_dot_product_attention"))
+"""Functions that may draw random numbers."""
+
+
+def draws(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call of one of :data:`DRAWS` draws from a generator that the whole process shares."""
+    name = DRAWS[function]
+    if name == "scaled_dot_product_attention":
+        return bool(kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0))
+    if name in _DROPOUTS:
+        place = 3 if name == "rrelu" else 2
+        # torch.dropout has no default here, torch.nn.functional's trains
+        training = kwargs.get(
+            "training", kwargs.get("train", args[place] if len(args) > place else name != "rrelu")
+        )
+        return bool(training) and kwargs.get("p", args[1] if len(args) > 1 else 0.5) != 0
+    return kwargs.get("generator") is None
+
 
 SORTS = frozenset({torch.sort, torch.argsort, Tensor.sort, Tensor.argsort})
 

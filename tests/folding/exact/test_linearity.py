@@ -19,6 +19,7 @@ from foldmon.folding.exact.linearity import (
     linearity_of_call,
     linearity_of_site,
 )
+from foldmon.folding.symbols.functions import as_function
 
 WEIGHT, SCALE = nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4))
 
@@ -147,3 +148,68 @@ def test_a_clamp_from_below_at_zero_is_relu(act: Any) -> None:
     assert clamp.evaluations == relu.evaluations
     np.testing.assert_array_equal(clamp.r1, relu.r1)
     np.testing.assert_array_equal(clamp.r2, relu.r2)
+
+
+class Mean(torch.autograd.Function):
+    """Not in Python's sight: what an operator of another library would be."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.sin(3 * x)
+
+
+_LIBRARY = torch.library.Library("foldmon_tests", "DEF")
+_LIBRARY.define("mean(Tensor x) -> Tensor")
+_LIBRARY.define("relu(Tensor x) -> Tensor")
+_LIBRARY.impl("mean", lambda x: torch.sin(3 * x), "CompositeExplicitAutograd")
+_LIBRARY.impl("relu", lambda x: torch.sin(3 * x), "CompositeExplicitAutograd")
+
+
+@torch.library.custom_op("foldmon_tests::cumsum", mutates_args=())
+def cumsum(x: Tensor) -> Tensor:
+    return torch.sin(3 * x)
+
+
+def mean(x: Tensor) -> Tensor:
+    if torch.overrides.has_torch_function_unary(x):
+        return torch.overrides.handle_torch_function(mean, (x,), x)
+    return torch.sin(3 * x)
+
+
+FOREIGN = {
+    "an operator": lambda x: torch.ops.foldmon_tests.mean(x),
+    "an overload": lambda x: torch.ops.foldmon_tests.mean.default(x),
+    "a custom op": cumsum,
+    "a function of that name": mean,
+    "an operator called relu": lambda x: torch.ops.foldmon_tests.relu(x),
+}
+
+
+@pytest.mark.parametrize("operator", FOREIGN.values(), ids=FOREIGN)
+def test_what_goes_by_the_name_of_a_linear_function_is_not_linear_for_it(operator) -> None:
+    assert shape_of(operator) == Linearity.CURVED
+
+
+@pytest.mark.parametrize(
+    "operator", [*FOREIGN.values(), Mean.apply], ids=[*FOREIGN, "compiled code that no hook sees"]
+)
+def test_what_goes_by_the_name_of_a_linear_function_is_never_certified(operator) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two, self.act = nn.Linear(4, 8), nn.Linear(8, 8), nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act(self.two(operator(self.one(x))))
+
+    ends = torch.randn(2, 4), torch.randn(2, 4)
+    found, sampled = (foldmon.measure(Net(), ends, method=m, points=2049) for m in ("exact", "sampled"))
+    assert not found.exact
+    assert (found.r2 >= sampled.r2).all()
+
+
+def test_operators_of_torchs_own_are_linear_by_what_they_are() -> None:
+    ops = torch.ops.aten.mean.dim, torch.ops.aten.add, torch.ops.aten.mean
+    x = (torch.randn(2, 4),)
+    assert {linearity_of_call(as_function(op), x, {}) for op in ops} == {Linearity.LINEAR}

@@ -1,0 +1,149 @@
+"""The tensors and arrays that a model reaches, kept as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from foldmon.torch_internals import is_lazy, set_version, version_of
+
+LARGE = 16 * 2**20
+"""Bytes from which on a tensor that is no buffer, or an array, is not cloned where nothing writes to it."""
+
+
+class CannotPutBackError(RuntimeError):
+    """The model's forward pass wrote to a tensor that was not cloned before."""
+
+
+@dataclass
+class _State:
+    tensor: Tensor
+    alias: Tensor  # the memory that the tensor had
+    version: int | None
+    wishes_grad: bool
+    grad: Tensor | None
+    values: Tensor | None
+
+
+class KeptTensors:
+    """Saves tensors, and puts back values, memory, version counters, gradients and ``requires_grad``.
+
+    Cloned are buffers, other small tensors that are no parameters, and what :attr:`written` holds; of the
+    others (weights, gradients, banks of data) only the counters are known, by which autograd counts how often
+    a tensor was written to.
+
+    Attributes:
+        written: addresses of memory that forward passes were seen to write to.
+    """
+
+    def __init__(self) -> None:
+        self.written: set[int] = set()
+        self._states: list[_State] = []
+        self._arrays: list[tuple[Any, Any]] = []
+
+    def keep(self, things: Iterable[Any], model: nn.Module) -> None:
+        """Save all tensors and arrays among some things."""
+        things = list(things)
+        buffers = {id(buffer) for buffer in model.buffers()}
+        tensors = [thing for thing in things if isinstance(thing, Tensor)]
+        grads = {id(tensor.grad) for tensor in tensors if tensor.is_leaf}
+        self._states, self._arrays = [], []
+        for tensor in tensors:
+            self._keep(tensor, id(tensor) in buffers, id(tensor) in grads or isinstance(tensor, nn.Parameter))
+        for thing in things:
+            if isinstance(thing, np.ndarray) and thing.nbytes <= LARGE and thing.flags.writeable:
+                self._arrays.append((thing, thing.copy()))
+
+    def _keep(self, tensor: Tensor, always: bool, never: bool) -> None:
+        if is_lazy(tensor) or tensor.layout != torch.strided or type(tensor) not in _PLAIN:
+            return  # its object stays in its place, that is all
+        size = tensor.numel() * tensor.element_size()
+        is_cloned = always or (size <= LARGE and not never) or address(tensor) in self.written
+        alias = tensor.detach()
+        self._states.append(
+            _State(
+                tensor,
+                alias,
+                version_of(tensor),
+                tensor.requires_grad,
+                tensor.grad if tensor.is_leaf else None,
+                alias.clone() if is_cloned else None,
+            )
+        )
+
+    def before_write(self, place: int) -> None:
+        """Clone what is not cloned yet of the memory at an address, which is about to be written to."""
+        for state in self._states:
+            if state.values is None and address(state.alias) == place:
+                state.values = state.alias.clone()
+                self.written.add(place)
+
+    def release(self) -> None:
+        """Free what was cloned."""
+        self._states, self._arrays = [], []
+
+    def put_back(self) -> list[str]:
+        """Make all as it was; see :meth:`foldmon.folding.undisturbed.kept.Kept.put_back`."""
+        changed: list[str] = []
+        lost: list[str] = []
+        for state in self._states:
+            tensor = state.tensor
+            is_moved = version_of(tensor) != state.version
+            with torch.no_grad():
+                if _memory(tensor) != _memory(state.alias):
+                    tensor.data = state.alias
+                    changed.append("the memory of a tensor")
+                if state.values is not None:
+                    if not same_bits(state.alias, state.values):
+                        state.alias.copy_(state.values)
+                        is_moved = True
+                elif is_moved:
+                    self.written.add(address(state.alias))
+                    lost.append(f"{tuple(tensor.shape)}")
+            if is_moved and state.version is not None:
+                changed.append("a tensor")
+                if not lost:
+                    set_version(tensor, state.version)
+            if tensor.is_leaf and (
+                tensor.requires_grad != state.wishes_grad or tensor.grad is not state.grad
+            ):
+                changed.append("a gradient or requires_grad")
+                tensor.requires_grad_(state.wishes_grad)
+                tensor.grad = state.grad
+        for array, values in self._arrays:
+            if array.tobytes() != values.tobytes():
+                np.copyto(array, values)
+                changed.append("an array")
+        if lost:
+            raise CannotPutBackError(
+                f"its forward pass writes to a tensor of shape {lost[0]}, which could not be put back"
+            )
+        return changed
+
+
+_PLAIN = (Tensor, nn.Parameter, nn.Buffer) if hasattr(nn, "Buffer") else (Tensor, nn.Parameter)
+
+
+def address(tensor: Tensor) -> int:
+    """Where a tensor's memory begins, 0 where it has none of its own."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except Exception:
+        return 0  # sparse, or it stands for many under torch.func
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one shape hold the same, NaN included."""
+    if torch.equal(a, b):
+        return True
+    one, other = (t.contiguous().view(-1).view(torch.uint8) for t in (a, b))
+    return torch.equal(one, other)
+
+
+def _memory(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
