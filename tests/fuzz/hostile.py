@@ -358,7 +358,8 @@ def is_parametrized(model: Any) -> None:
 
 def ties_weights(model: Any) -> None:
     model.tied = nn.Linear(WIDTH, CLASSES)
-    model.tied.weight = model.head.weight
+    if isinstance(model.head.weight, nn.Parameter):  # and no parametrization's
+        model.tied.weight = model.head.weight
 
 
 def makes_things_lazily(model: Any) -> None:
