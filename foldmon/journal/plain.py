@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 # A string is matched whole, so that what only looks like a number inside one stays.
-_NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
+_NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|Infinity|-Infinity')
 
 
 def json_text(value: Any, **layout: Any) -> str:

@@ -171,14 +171,14 @@ def test_a_full_disk_that_is_cleared_gets_everything(small_disk):
     model = network()
     monitor = foldmon.watch(model, data(), every=10, exporters="tensorboard", log_dir=str(small_disk))
     train(model, 20)
-    assert monitor.flush()
+    assert monitor.flush(120)
     fill_up(small_disk)
     for _ in range(3):
         monitor.probe()
     assert not monitor.flush(0.5)
     os.remove(small_disk / "filler")
     monitor.probe()
-    assert monitor.flush()
+    assert monitor.flush(120)
     steps = probed(monitor)
     assert len(steps) >= 5
     # Of several probes at one step TensorBoard keeps the last.
