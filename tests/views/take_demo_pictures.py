@@ -31,8 +31,10 @@ def main(folder: str | Path = Path(__file__).parent / "screenshots") -> None:
             time.sleep(0.5)
             browser.shoot(out / "demo-tensorboard.png")
         with _mlflow(Path(scratch)) as (address, experiment):
+            browser.resize(1760, 1000)
             browser.open(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART&searchFilter=")
-            time.sleep(20)  # the page draws its charts one after the other
+            browser.wait_for("document.querySelectorAll('.js-plotly-plot').length > 3", 180)
+            time.sleep(3)  # it draws one chart after the other
             browser.shoot(out / "demo-mlflow.png")
 
 

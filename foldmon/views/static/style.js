@@ -39,7 +39,7 @@ body { margin: 0; background: var(--bg); }
 .foldmon button:hover { background: var(--soft); }
 .chip { display: inline-flex; align-items: center; gap: 7px; max-width: 300px; }
 .chip span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--ink); }
-.chip b { color: var(--ink3); font-weight: 500; }
+.chip b { flex: none; color: var(--ink3); font-weight: 500; }
 .chip[aria-pressed="false"] { opacity: 0.5; }
 .chip[aria-pressed="false"] .swatch { background: none; box-shadow: inset 0 0 0 2px var(--run); }
 .chip[data-level="1"] b::before { content: "▲ "; color: var(--warn); }
