@@ -103,7 +103,9 @@ def watch(
         budget: share of the training time that probes may cost, 0 < budget <= 1.
         allowance: seconds that probes may cost in all beyond it: what buys the early curve.
         pairs: number of held-out pairs P, at least 2.
-        points: points n on the path between two inputs, at least 2.
+        points: points n on the path between two inputs, at least 2. Where a pair is so dear that a probe
+            affords fewer than eight, paths are walked at fewer (9 at least), and what these miss is
+            extrapolated.
         method: "sampled" or "exact", see ``foldmon.measure``; "auto" is the one that is cheapest in time and
             looks at the same pairs and points at every probe, which is "sampled".
         layers: names or shell patterns of the layers to measure; None for all.

@@ -16,6 +16,7 @@ from foldmon.folding.model.prober import Prober
 from foldmon.folding.model.reporting import report_of
 from foldmon.folding.results.decision import decision_folding
 from foldmon.folding.results.distances import Distances
+from foldmon.folding.results.nested import STRIDES, Nested
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.statistics import Floats, Ints
 from foldmon.folding.symbols.activations import Reading
@@ -27,7 +28,9 @@ from foldmon.folding.undisturbed.accelerator import arrived, to_host
 _CODES_BYTES = 2**20
 
 
-def measure_sampled(prober: Prober, points: int, paths: Ints | None = None) -> FoldingReport:
+def measure_sampled(
+    prober: Prober, points: int, paths: Ints | None = None, wished: int | None = None
+) -> FoldingReport:
     """Folding from ``points`` equally spaced points on each path.
 
     Folding between the points is not seen: r1 and r2 are lower bounds of the path's own, and chi is
@@ -37,14 +40,21 @@ def measure_sampled(prober: Prober, points: int, paths: Ints | None = None) -> F
         prober: the model on the paths.
         points: n, at least 2.
         paths: shape (m,), places of the pairs to walk; None walks all.
+        wished: more points, to which the distances are extrapolated; None leaves them as they are seen.
+            See :class:`foldmon.folding.results.nested.Nested` for what numbers fit.
     """
-    return prober.measure(lambda: sampled_report(prober, points, paths))
+    return prober.measure(lambda: sampled_report(prober, points, paths, wished))
 
 
-def sampled_report(prober: Prober, points: int, paths: Ints | None = None) -> FoldingReport:
+def sampled_report(
+    prober: Prober, points: int, paths: Ints | None = None, wished: int | None = None
+) -> FoldingReport:
     """:func:`measure_sampled` within a measurement."""
-    walked = walk(prober, np.arange(len(prober.pairs)) if paths is None else paths, points)
-    return report_of_samples(prober, walked, paths)
+    every = np.arange(len(prober.pairs)) if paths is None else paths
+    if wished is None:
+        return report_of_samples(prober, walk(prober, every, points), paths)
+    walked = walk(prober, every, points, strides=STRIDES)
+    return _extrapolated(report_of_samples(prober, walked, paths), walked, points, wished)
 
 
 def paths_at_once(paths: int, points: int, rows: int) -> int:
@@ -73,6 +83,7 @@ class WalkedPaths:
         evaluations: of the model.
         from_start: shape (sites, n, paths walked), distance of each point from its path's start; None where
             it was not asked for.
+        coarser: distances at every so-many-th point, where they were asked for.
     """
 
     distances: Distances
@@ -81,6 +92,7 @@ class WalkedPaths:
     counts: UnitCounts
     evaluations: int
     from_start: Ints | None = None
+    coarser: tuple[Distances, ...] = ()
 
     @staticmethod
     def joined(parts: Sequence[WalkedPaths]) -> WalkedPaths:
@@ -124,7 +136,14 @@ def _of_held(from_start: Ints | None, holds: npt.NDArray[np.bool_]) -> Any:
     return from_start * holds[:, None, None]
 
 
-def walk(prober: Prober, paths: Ints, points: int, *, by_point: bool = False) -> WalkedPaths:
+def walk(
+    prober: Prober,
+    paths: Ints,
+    points: int,
+    *,
+    by_point: bool = False,
+    strides: tuple[int, ...] = STRIDES[:1],
+) -> WalkedPaths:
     """Walk some paths, ``points`` equally spaced points each, within a measurement.
 
     Args:
@@ -132,8 +151,9 @@ def walk(prober: Prober, paths: Ints, points: int, *, by_point: bool = False) ->
         paths: shape (m,), places of the pairs.
         points: n.
         by_point: keep the distance from the start at every point, for :meth:`WalkedPaths.united`.
+        strides: 1, and those of coarser walks over the same points.
     """
-    walked = _Walk(prober, paths, points, by_point)
+    walked = _Walk(prober, paths, points, by_point, strides)
     walked.run()
     return walked.result()
 
@@ -147,6 +167,24 @@ def report_of_samples(prober: Prober, walked: WalkedPaths, paths: Ints | None = 
     return replace(report, evaluations=walked.evaluations)
 
 
+def _extrapolated(report: FoldingReport, walked: WalkedPaths, points: int, wished: int) -> FoldingReport:
+    """The report of paths walked at few points, as if at the wished ones."""
+    changes: tuple[Ints, ...] = ()
+    if (classes := walked.classes) is not None:
+        changes = tuple((np.diff(classes[:, ::stride], axis=1) != 0).sum(1) for stride in STRIDES)
+    nested = Nested(points, wished, (walked.distances, *walked.coarser), changes)
+    found, decision = nested.distances, report.decision
+    return replace(
+        report,
+        r1=found.r1,
+        r2=found.r2,
+        r1_cumulative=found.r1_cumulative,
+        decision=decision and replace(decision, changes=nested.class_changes),
+        notes=(*report.notes, f"r1 and r2 are extrapolated from {points} points a path to {wished}"),
+        nested=nested,
+    )
+
+
 class _Walk:
     """Walks paths, a block of points at a time, and keeps distances only.
 
@@ -156,16 +194,19 @@ class _Walk:
     freed activations leave in the heap, and the next activation would need new memory.
     """
 
-    def __init__(self, prober: Prober, paths: Ints, points: int, by_point: bool = False) -> None:
+    def __init__(
+        self, prober: Prober, paths: Ints, points: int, by_point: bool, strides: tuple[int, ...]
+    ) -> None:
         self.prober = prober
-        self.points = points
+        self.points, self.strides = points, strides
         device = prober.device
         self.paths = torch.from_numpy(paths).to(device)
         self.t = torch.linspace(0, 1, points, dtype=torch.float64).to(device)[:, None]
         shape = (len(prober.sites), len(paths))
-        self.distances = _RunningDistances(
-            *(torch.zeros(shape, dtype=torch.int64, device=device) for _ in "123")
-        )
+        self.distances = [
+            _RunningDistances(*(torch.zeros(shape, dtype=torch.int64, device=device) for _ in "123"))
+            for _ in strides
+        ]
         self.from_start: Tensor | None = None
         if by_point:
             self.from_start = torch.zeros((shape[0], points, shape[1]), dtype=torch.int32, device=device)
@@ -191,26 +232,24 @@ class _Walk:
 
     def _walk_paths(self, rows: slice, steps: int) -> None:
         """Walk the paths from start to end, ``steps`` points a forward pass."""
-        distances = self.distances.of(rows)
-        ends: _Ends | None = {} if steps < self.points else None
         profile = None if self.from_start is None else self.from_start[:, :, rows]
+        grids = [
+            _Grid(
+                stride,
+                distances.of(rows),
+                {} if steps < self.points else None,
+                profile if stride == 1 else None,
+            )
+            for stride, distances in zip(self.strides, self.distances, strict=True)
+        ]
         for begin in range(0, self.points, steps):
-            end = min(begin + steps, self.points)
-            self._step(rows, begin, end, distances, ends, None if profile is None else profile[:, begin:end])
+            self._step(rows, begin, min(begin + steps, self.points), grids)
 
-    def _step(
-        self,
-        rows: slice,
-        begin: int,
-        end: int,
-        distances: _RunningDistances,
-        ends: _Ends | None,
-        profile: Tensor | None,
-    ) -> None:
+    def _step(self, rows: slice, begin: int, end: int, grids: list[_Grid]) -> None:
         count, steps = rows.stop - rows.start, end - begin
-        device = self.prober.device
-        joined = torch.zeros((steps, count), dtype=torch.int64, device=device)
-        block = _Block(distances, joined, ends, self.counts, self.scratch, profile)
+        for grid in grids:
+            grid.enter(begin, end, count, self.prober.device)
+        block = _Block((steps, count), grids, self.counts, self.scratch)
         classes = self.prober.run(self.paths[None, rows], self.t[begin:end], block.look)
         block.reduce()
         if classes is None:
@@ -220,27 +259,30 @@ class _Walk:
 
     def result(self) -> WalkedPaths:
         """What is left of the walk, on the CPU: one copy from a device, after all passes."""
-        found = self.distances
         certain = self.prober.certainty[self.paths]
-        tensors = (found.r1, found.r2, found.r1_cumulative, self.classes, certain, self.from_start)
-        copies = [None if tensor is None else to_host(tensor) for tensor in tensors]
+        walks = [tensor for found in self.distances for tensor in (found.r1, found.r2, found.r1_cumulative)]
+        distances = [to_host(tensor) for tensor in walks]
+        others = [
+            None if tensor is None else to_host(tensor) for tensor in (self.classes, certain, self.from_start)
+        ]
         arrived([self.prober.device])
-        r1, r2, cumulative, classes, certainty, from_start = (
-            None if copy is None else copy.numpy() for copy in copies
-        )
-        assert r1 is not None
-        assert r2 is not None
-        assert cumulative is not None
+        classes, certainty, from_start = (None if copy is None else copy.numpy() for copy in others)
         assert certainty is not None
+        fine, *coarser = (_on_host(*distances[low : low + 3]) for low in range(0, len(distances), 3))
         return WalkedPaths(
-            # A site that a pass left out is as flat as it is.
-            Distances(r1.T, r2.T, np.maximum.accumulate(cumulative.T, axis=1)),
+            fine,
             classes,
             certainty.astype(np.float64),
             self.counts,
             self.prober.evaluations,
             from_start,
+            tuple(coarser),
         )
+
+
+def _on_host(r1: Tensor, r2: Tensor, cumulative: Tensor) -> Distances:
+    """By path and site. A site that a pass left out is as flat as it is."""
+    return Distances(r1.numpy().T, r2.numpy().T, np.maximum.accumulate(cumulative.numpy().T, axis=1))
 
 
 @dataclass
@@ -260,29 +302,75 @@ _Ends = dict[int, tuple[Code, Code]]
 """By site: code at the paths' starts and at the points where the last block ended."""
 
 
+class _Grid:
+    """The walk at every ``stride``-th point, block after block.
+
+    Args:
+        stride: 1 for all points.
+        distances: of the block's paths, updated at each site.
+        ends: empty, filled with what the next block of the same paths needs; None where none follows.
+        profile: shape (sites, n, count), where the distances from the start are kept, None for nowhere.
+    """
+
+    def __init__(
+        self, stride: int, distances: _RunningDistances, ends: _Ends | None, profile: Tensor | None
+    ) -> None:
+        self.stride, self.distances, self.ends, self.profile = stride, distances, ends, profile
+
+    def enter(self, begin: int, end: int, count: int, device: torch.device) -> None:
+        """The next block holds the points from ``begin`` to before ``end``."""
+        self._first, self._points = -begin % self.stride, slice(begin, end)
+        steps = len(range(begin + self._first, end, self.stride))
+        # Distance from the start in all sites so far.
+        self._joined = torch.zeros((steps, count), dtype=torch.int64, device=device)
+
+    def add(self, place: int, block: Code) -> None:
+        """Take in a site's code of the block's points, shape (planes, steps, count, words)."""
+        if not len(self._joined):
+            return
+        code = block if self.stride == 1 else block[:, self._first :: self.stride]
+        start = code[:, 0] if self.ends is None else self._continue(self.ends, place, code)
+        # To where the distances are: layers of one model may be on several devices.
+        home = self._joined.device
+        from_start = hamming(code, start[:, None]).to(home, non_blocking=True)
+        self._joined += from_start
+        if self.profile is not None:
+            self.profile[place, self._points] = from_start
+        self.distances.r2[place] += hamming(code[:, 1:], code[:, :-1]).sum(0).to(home, non_blocking=True)
+        _raise_to(self.distances.r1[place], from_start.amax(0))
+        _raise_to(self.distances.r1_cumulative[place], self._joined.amax(0))
+
+    def _continue(self, ends: _Ends, place: int, code: Code) -> Code:
+        """Join on to the last block; returns the code at the paths' starts."""
+        if place not in ends:
+            ends[place] = (_copy(code[:, 0]), _copy(code[:, -1]))
+            return code[:, 0]
+        start, previous = ends[place]
+        walked = self.distances.r2[place]
+        walked += hamming(code[:, 0], previous).to(walked.device, non_blocking=True)
+        _copy_into(previous, code[:, -1])
+        return start
+
+
 @dataclass
 class _Block:
-    """One forward pass over ``count`` paths and ``steps`` neighbouring points of each, point after point.
+    """One forward pass over some paths and neighbouring points of each, point after point.
 
     So all paths of a point lie side by side, and what is joined over points is joined in long rows.
 
     Attributes:
-        distances: of the block's paths, updated at each site.
-        joined: shape (steps, count), distance from the start in all sites so far.
-        ends: what the next block of the same paths needs, None where none follows.
+        shape: (steps, count), number of points and of paths.
+        grids: what is made of the codes.
         counts: of single units.
-        profile: shape (sites, steps, count), where the distances from the start are kept, None for nowhere.
         scratch: holds the codes of some sites. Their distances are computed together: after a pass
             through the model's own layers neither the interpreter nor a code is in a core's caches, and
             a fifth of the time is spent on fetching them back.
     """
 
-    distances: _RunningDistances
-    joined: Tensor
-    ends: _Ends | None
+    shape: tuple[int, int]
+    grids: list[_Grid]
     counts: UnitCounts
     scratch: Scratch
-    profile: Tensor | None = None
     waiting: list[tuple[int, Code, bool]] = field(default_factory=list)
 
     def look(self, place: int, reading: Reading) -> None:
@@ -297,34 +385,11 @@ class _Block:
         for place, code, thresholded in self.waiting:
             if thresholded:
                 self.counts.mark(place, code)
-            self._add(place, code)
+            by_point = code.reshape(code.shape[0], *self.shape, code.shape[-1])
+            for grid in self.grids:
+                grid.add(place, by_point)
         self.waiting.clear()
         self.scratch.free()
-
-    def _add(self, place: int, flat: Code) -> None:
-        code = flat.reshape(flat.shape[0], *self.joined.shape, flat.shape[-1])
-        start = code[:, 0] if self.ends is None else self._continue(place, code)
-        # To where the distances are: layers of one model may be on several devices.
-        home = self.joined.device
-        from_start = hamming(code, start[:, None]).to(home, non_blocking=True)
-        self.joined += from_start
-        if self.profile is not None:
-            self.profile[place] = from_start
-        self.distances.r2[place] += hamming(code[:, 1:], code[:, :-1]).sum(0).to(home, non_blocking=True)
-        _raise_to(self.distances.r1[place], from_start.amax(0))
-        _raise_to(self.distances.r1_cumulative[place], self.joined.amax(0))
-
-    def _continue(self, place: int, code: Code) -> Code:
-        """Join on to the last block; returns the code at the paths' starts."""
-        assert self.ends is not None
-        if place not in self.ends:
-            self.ends[place] = (_copy(code[:, 0]), _copy(code[:, -1]))
-            return code[:, 0]
-        start, previous = self.ends[place]
-        walked = self.distances.r2[place]
-        walked += hamming(code[:, 0], previous).to(walked.device, non_blocking=True)
-        _copy_into(previous, code[:, -1])
-        return start
 
 
 def _raise_to(maximum: Tensor, values: Tensor) -> None:

@@ -62,7 +62,7 @@ class _Decision(TypedDict):
 class DecisionEntry(_Decision, total=False):
     """Decision folding, see :class:`foldmon.DecisionFolding`."""
 
-    path_changes: list[int]  # (P,) class changes, path by path
+    path_changes: list[float]  # (P,) class changes, path by path
     path_elsewhere: list[float]  # (P,)
     ends: list[list[int]]  # (P, 2) predicted class
     entropy: list[list[float]]  # (P, 2) nats
@@ -76,6 +76,19 @@ class _HeldOut(TypedDict):
     loss_interval: list[float] | None  # (2,) its 95% interval
     accuracy: float | None  # share of right predictions, None where outputs are no classes
     accuracy_interval: list[float] | None  # (2,)
+
+
+class NestedEntry(TypedDict):
+    """What was counted where distances are extrapolated, see :class:`foldmon.folding.results.nested.Nested`.
+
+    Three of each: of all points, of every second, of every fourth.
+    """
+
+    points: int  # a path, fewer than wished
+    r1: list[list[list[int]]]  # (3, P, L)
+    r2: list[list[list[int]]]  # (3, P, L)
+    r1_cumulative: list[list[list[int]]]  # (3, P, L)
+    changes: list[list[int]]  # (3, P) of the predicted class, empty without classes
 
 
 class HeldOutEntry(_HeldOut, total=False):
@@ -114,6 +127,7 @@ class Measurement(_Measurement, total=False):
     path_r1: list[list[float]]  # (P, L) largest distance from the start, path by path, units
     path_r2: list[list[float]]  # (P, L) distance walked
     path_r1_cumulative: list[list[float]]  # (P, L) r1 of the joined units of layers 1..l
+    nested: NestedEntry | None  # None where distances are as they were counted
     network_r1: list[float]  # (P,) of all units, path by path
     network_r2: list[float]  # (P,)
     dead: list[float]  # (L,) share of units at their lowest symbol throughout

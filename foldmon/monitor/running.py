@@ -10,7 +10,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -39,7 +38,7 @@ from foldmon.sampling.steps import StepCounter
 from foldmon.sampling.strategies import NotMeasuredError
 from foldmon.sampling.subject import IN_PLACE, Subject
 from foldmon.sampling.team import TeamError
-from foldmon.sampling.timetable import Timetable
+from foldmon.sampling.timetable import Share, Timetable
 from foldmon.sampling.watched import Watched
 from foldmon.warning.alarm import Alarm, OnWarning
 from foldmon.warning.detector import FoldingWarning
@@ -76,7 +75,7 @@ class RunningMonitor(Monitor):
         self._alarm = Alarm(on_warning)
         self._rotation = Rotation(subject.pairs, config.points, config.seed)
         self._contract = Contract(config.budget, config.allowance, subject.a_pair, subject.fixed)
-        self._timetable = Timetable(config.every, self._contract, subject.shares)
+        self._timetable = Timetable(config.every, self._contract, subject.shares, subject.grids)
         self._exported = 0.0  # seconds that exporters had computed at the latest probe
         self._probed: int | None = None  # step of the latest probe
         self._sampler = Sampler()
@@ -169,7 +168,7 @@ class RunningMonitor(Monitor):
         self._silence.stepped()
         began = time.perf_counter()
         self._subject.snapshot()
-        return self._probe(self._step, time.perf_counter() - began, self._timetable.pairs)
+        return self._probe(self._step, time.perf_counter() - began, self._timetable.whole)
 
     def flush(self, timeout: float = 30.0) -> bool:
         measured = self._sampler.wait(timeout)
@@ -258,7 +257,7 @@ class RunningMonitor(Monitor):
                 logger.warning("foldmon: %s", note)
 
     def _say_what_is_dear(self) -> None:
-        price, free = self._contract.price(1), self.config.allowance
+        price, free = self._contract.price(min(self._timetable.grids.values())), self.config.allowance
         if self.config.every is None and price > free:
             after = (price - free) / self.config.budget
             logger.warning(
@@ -270,7 +269,7 @@ class RunningMonitor(Monitor):
 
     def _measure_the_end(self, most: float) -> None:
         """A last measurement of all pairs, so that the end of a run is known. After training it is free."""
-        subject, price = self._subject, self._contract.price(self._timetable.pairs)
+        subject, price = self._subject, self._contract.price(self._timetable.whole.pairs)
         known = self._probed == self._step and self.report is not None and self.report.measured is None
         failing = self._guard.failures > 0
         wanted = bool(self._step) and not (known or failing or price > most or subject.gone)
@@ -284,25 +283,24 @@ class RunningMonitor(Monitor):
                 "foldmon: the last measurement takes about %.0f s; monitor.close(last=0) leaves it out", price
             )
         self._subject.snapshot()
-        self._probe(self._step, 0.0, self._timetable.pairs, charged=False)
+        self._probe(self._step, 0.0, self._timetable.whole, charged=False)
 
     # In the sampler's thread (in the training thread where there is no copy)
 
-    def _probe(self, step: int, stall: float, count: int, *, charged: bool = True) -> FoldingReport:
+    def _probe(self, step: int, stall: float, share: Share, *, charged: bool = True) -> FoldingReport:
         began, worked = time.perf_counter(), time.thread_time()
         with self._measuring:
-            paths = self._rotation.next(count) if count < self._timetable.pairs else None
-            found = self._subject.measure(paths, step)
+            paths = self._rotation.next(share.pairs) if share.pairs < self._timetable.whole.pairs else None
+            found = self._subject.measure(paths, step, share.points)
             report = self._rotation.taken_in(found, step)
             measured, logged = report.to_dict(), self._logged.take()
             warning = self._alarm.look({**measured, "logged": logged})
             seconds = time.perf_counter() - began
             if charged:
-                pairs = len(found.r1) if self._timetable.pairs > 1 else 1
                 cost = stall + self._taken_from_training(seconds, time.thread_time() - worked)
                 exported, before = self._output.worked, self._exported
                 self._exported = exported
-                self._timetable.probed(step, pairs, cost, time.perf_counter(), exported - before)
+                self._timetable.probed(step, share, cost, time.perf_counter(), exported - before)
             self._probed = step
             costs: ProbeCosts = {**self._costs(), "probe_seconds": seconds, "stall_seconds": stall}
             self.report = report
@@ -311,10 +309,13 @@ class RunningMonitor(Monitor):
         return report
 
     def _taken_from_training(self, seconds: float, worked: float) -> float:
-        """What a probe costs: all its time, but beside training on the CPU that in which it computes."""
+        """What a probe costs: all its time, but beside training on the CPU that in which it computes.
+
+        Where both compute with several threads these are as many, so that it takes that share of each.
+        """
         if not self._subject.background or not self._subject.on_cpu:
             return seconds
-        return min(seconds, worked * torch.get_num_threads())
+        return min(seconds, worked)
 
     def _costs(self) -> RunCosts:
         return {

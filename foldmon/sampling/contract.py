@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
 import numpy as np
 
 _REMEMBERED = 16  # probes by which the price of the next one is judged
+_TOLD_APART = 3  # of these; one alone may have been slow by chance, as the first beside training often is
 
 
 class Contract:
@@ -24,6 +24,7 @@ class Contract:
 
     Attributes:
         cost: seconds that probes have cost so far.
+        told_apart: whether enough of the last probes were small to tell the fixed part from the pairs'.
 
     Example:
         >>> contract = Contract(budget=0.01, allowance=1.0, a_pair=0.02)
@@ -37,8 +38,10 @@ class Contract:
         self.budget, self.allowance = budget, allowance
         self.cost = 0.0
         self._start: float | None = None
-        self._known: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        self._known: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         self._fixed, self._a_pair = fixed, a_pair
+        self.told_apart = False
+        self._probes = 0
 
     def start(self, now: float) -> None:
         """Training begins (only the first call counts)."""
@@ -62,12 +65,14 @@ class Contract:
         """Something beside the measuring has cost this much."""
         self.cost += seconds
 
-    def book(self, pairs: int, seconds: float) -> None:
-        """A probe of so many pairs has cost this much."""
+    def book(self, pairs: float, seconds: float) -> None:
+        """A probe of so many pairs, or parts of them, has cost this much."""
         self.cost += seconds
+        self._probes += 1
         self._known.append((pairs, seconds))
         counts, costs = np.array(self._known, dtype=np.float64).T
         larger, smaller = np.nonzero(counts[:, None] > counts)
+        self.told_apart = int((counts <= counts.max() / 2).sum()) >= _TOLD_APART
         if len(larger):
             # Medians: a probe beside a validation, say, takes many times as long as it should.
             slopes = (costs[larger] - costs[smaller]) / (counts[larger] - counts[smaller])
@@ -77,15 +82,20 @@ class Contract:
             scale = float(np.median(costs)) / max(self.price(pairs), 1e-12)
             self._fixed, self._a_pair = scale * self._fixed, scale * self._a_pair
 
-    def price(self, pairs: int) -> float:
+    @property
+    def odd(self) -> bool:
+        """Whether the next probe is the second, fourth and so on of those by which prices are judged."""
+        return self._probes % 2 == 1
+
+    def price(self, pairs: float) -> float:
         """Seconds that a probe of so many pairs is expected to cost."""
         return self._fixed + self._a_pair * pairs
 
     @property
-    def worthwhile(self) -> int:
-        """Pairs from which on the fixed part is the smaller half of a price: fewer cost nearly as much."""
-        return max(1, math.ceil(self._fixed / max(self._a_pair, 1e-12)))
+    def worthwhile(self) -> float:
+        """Pairs from which on the fixed part is at most a third of a price: fewer cost nearly as much."""
+        return 2.0 * self._fixed / max(self._a_pair, 1e-12)
 
-    def affordable(self, seconds: float) -> int:
-        """How many pairs these seconds pay for, 0 where not even one."""
-        return max(0, int((seconds - self._fixed) / max(self._a_pair, 1e-12) + 1e-9))
+    def affordable(self, seconds: float, part: float = 1.0) -> int:
+        """How many pairs, or parts of one, these seconds pay for; 0 where not even one."""
+        return max(0, int((seconds - self._fixed) / max(part * self._a_pair, 1e-12) + 1e-9))

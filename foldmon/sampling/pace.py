@@ -8,15 +8,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from foldmon.sampling.guard import Guard
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.subject import Subject
 from foldmon.sampling.team import Team
-from foldmon.sampling.timetable import Timetable
+from foldmon.sampling.timetable import Share, Timetable
 
-Probe = Callable[[int, float, int], object]
-"""Measures and records: given the training step, the seconds that training stood still, how many pairs."""
+_AT_ATTACH = 0.1  # seconds, before training begins: the next probe need not wait for the first one then
+
+Probe = Callable[[int, float, Share], object]
+"""Measures and records: given the training step, the seconds that training stood still, what to measure."""
 
 
 class Alone:
@@ -24,10 +27,10 @@ class Alone:
 
     Args:
         subject: what is measured.
-        timetable: says when, and how many pairs.
+        timetable: says when, and what.
         sampler: runs the probe beside training.
         guard: takes what a probe raises.
-        probe: called with the step, the standstill and the number of pairs.
+        probe: called with the step, the standstill and the share to measure.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Alone:
     ) -> None:
         self._subject, self._timetable, self._sampler = subject, timetable, sampler
         self._guard, self._probe = guard, probe
+        self._attaching = True
 
     def advance(self, step: int) -> bool:
         """Begin a probe where one is due.
@@ -50,21 +54,24 @@ class Alone:
         Returns:
             Whether one was due at a multiple and left out, because the last one still runs.
         """
+        attaching, self._attaching = self._attaching, False
         if self._subject.capturing:
             return False  # of its steps the first one behind it passes the multiple
         busy = self._sampler.busy
         if busy and self._timetable.every is None:
             return False  # the probe comes a little later, while a multiple would be missed
         now = time.perf_counter()
-        count = self._timetable.share(step, now)
-        if not count or busy or now < self._guard.resume_at:
-            return bool(count) and busy
+        share = self._timetable.share(step, now)
+        if share is None or busy or now < self._guard.resume_at:
+            return share is not None and busy
         self._subject.snapshot()
         stall = time.perf_counter() - now
         if self._subject.background:
-            self._sampler.offer(lambda: self._guard.attempt(lambda: self._probe(step, stall, count)))
+            self._sampler.offer(lambda: self._guard.attempt(lambda: self._probe(step, stall, share)))
+            if attaching:
+                self._sampler.wait(_AT_ATTACH)
         else:
-            self._guard.attempt(lambda: self._probe(step, stall, count))
+            self._guard.attempt(lambda: self._probe(step, stall, share))
         return False
 
 
@@ -75,29 +82,28 @@ class Together:
 
     Args:
         team: the ranks.
-        timetable: of the first rank says when, and how many pairs.
+        timetable: of the first rank says when, and what.
         guard: takes what a probe raises.
-        probe: called with the step, no standstill of its own, and the number of pairs.
+        probe: called with the step, no standstill of its own, and the share to measure.
     """
 
     def __init__(self, team: Team, timetable: Timetable, guard: Guard, probe: Probe) -> None:
         self._team, self._timetable = team, timetable
         self._guard, self._probe = guard, probe
         self._next = 0.0  # step of the next probe
-        self._count: int | None = None  # pairs of it
+        self._share: Share | None = None  # what it measures
         self._ahead = 1  # steps from the latest probe to it
 
     def advance(self, step: int) -> bool:
         """:meth:`Alone.advance`; no probe is ever left out."""
         if step >= self._next and not self._guard.ended:
             self._next = math.inf  # for good, where the other ranks do not answer
-            if self._count is None:
-                now = time.perf_counter()
-                self._count = self._team.from_first(lambda: max(1, self._timetable.share(step, now)))
-            count = self._team.whole(self._count)
-            self._guard.attempt(lambda: self._probe(step, 0.0, count))
+            if self._share is None:
+                self._share = self._team.from_first(lambda: self._first(step))
+            share = replace(self._share, pairs=self._team.whole(self._share.pairs))
+            self._guard.attempt(lambda: self._probe(step, 0.0, share))
             if self._team.met:
-                self._ahead, self._count = self._team.from_first(lambda: self._look_ahead(step))
+                self._ahead, self._share = self._team.from_first(lambda: self._look_ahead(step))
             else:
                 # Not all ranks were there, and all know it: they need not talk to agree.
                 self._ahead *= 2
@@ -105,9 +111,13 @@ class Together:
                 self._next = step + self._ahead
         return False
 
-    def _look_ahead(self, step: int) -> tuple[int, int]:
-        steps, pairs = self._timetable.ahead(step, time.perf_counter())
-        return max(steps, 1 << min(self._guard.failures, 12)), pairs
+    def _first(self, step: int) -> Share:
+        share = self._timetable.share(step, time.perf_counter())
+        return share or replace(self._timetable.whole, pairs=1)
+
+    def _look_ahead(self, step: int) -> tuple[int, Share]:
+        steps, share = self._timetable.ahead(step, time.perf_counter())
+        return max(steps, 1 << min(self._guard.failures, 12)), share
 
 
 def pace_of(

@@ -13,9 +13,11 @@ from foldmon.folding.held_out import Ask, HeldOutPanel
 from foldmon.folding.measuring import measure_with
 from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.results.heads import Classes
+from foldmon.folding.results.nested import FEWEST_POINTS
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.score import HeldOutScore
 from foldmon.folding.results.statistics import Ints
+from foldmon.folding.sampled import measure_sampled
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,22 @@ class Plan:
         """In how many parts the panel may be measured: in single pairs, where they are sampled."""
         return 1 if self.config.method == "exact" else len(self.pairs)
 
-    def measure(self, prober: Prober, paths: Ints | None, step: int) -> FoldingReport:
+    @property
+    def grids(self) -> dict[int, float]:
+        """Points a path, most first: what a pair and its held-out inputs cost, in parts of the first.
+
+        At fewer than wished, what they miss is extrapolated, see ``foldmon.folding.results.nested``.
+        """
+        points, most = [self.config.points], self.config.points
+        while self.config.method != "exact" and (most - 1) % 8 == 0 and (most + 1) // 2 >= FEWEST_POINTS:
+            most = (most + 1) // 2
+            points.append(most)
+        beside = 0.0 if self.held_out is None else self.held_out.inputs / len(self.pairs)
+        return {few: (few + beside) / (points[0] + beside) for few in points}
+
+    def measure(self, prober: Prober, paths: Ints | None, step: int, points: int) -> FoldingReport:
         """A probe of some pairs, or of all, on a prober that :meth:`prober` made, and of held-out inputs."""
-        report = self.fold(prober, paths)
+        report = self.fold(prober, paths, points)
         return replace(report, held_out=self.predicted(prober, paths, step))
 
     def predicted(
@@ -74,8 +89,10 @@ class Plan:
         share = 1.0 if paths is None else len(paths) / len(self.pairs)
         return self.held_out.measure(prober, max(1, round(share * self.held_out.inputs)), step, ask)
 
-    def fold(self, prober: Prober, paths: Ints | None) -> FoldingReport:
-        """The pairs' part of a probe."""
+    def fold(self, prober: Prober, paths: Ints | None, points: int | None = None) -> FoldingReport:
+        """The pairs' part of a probe, at fewer points than wished where these are given."""
+        if points is not None and points < self.config.points:
+            return measure_sampled(prober, points, paths, wished=self.config.points)
         # The same points on the same pairs in every turn: only the weights differ between two values of
         # a pair, and no other method is cheaper in time.
         method = "sampled" if self.config.method == "auto" else self.config.method

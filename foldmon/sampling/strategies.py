@@ -34,8 +34,8 @@ class Strategy(Protocol):
     def snapshot(self) -> bool:
         """Take over the weights as they are, in the training thread; False where that cannot be done."""
 
-    def measure(self, paths: Ints | None, step: int) -> FoldingReport:
-        """Measure some pairs, or all, on the weights of the last snapshot."""
+    def measure(self, paths: Ints | None, step: int, points: int) -> FoldingReport:
+        """Measure some pairs, or all, at so many points, on the weights of the last snapshot."""
 
 
 class OnCopy:
@@ -68,18 +68,18 @@ class OnCopy:
         self._marks = Marks(self._devices)
         return True
 
-    def measure(self, paths: Ints | None, step: int) -> FoldingReport:
+    def measure(self, paths: Ints | None, step: int, points: int) -> FoldingReport:
         """Measure the copy, on what earlier probes know of it."""
         # Not kept after a probe that failed.
         kept, self._prober = self._prober, None
         with GATE.working(), self._streams.behind(self._marks):
             try:
                 prober = kept or self._new_prober()
-                report = self._plan.measure(prober, paths, step)
+                report = self._plan.measure(prober, paths, step, points)
             except ModelChangedError:
                 logger.info("foldmon: the model runs in another way than before; its layers are found anew")
                 prober = self._new_prober()
-                report = self._plan.measure(prober, paths, step)
+                report = self._plan.measure(prober, paths, step, points)
             finally:
                 self.replica.put_back()
         self._prober = prober
@@ -108,7 +108,7 @@ class InPlace:
         """The model is at hand."""
         return True
 
-    def measure(self, paths: Ints | None, step: int) -> FoldingReport:
+    def measure(self, paths: Ints | None, step: int, points: int) -> FoldingReport:
         """Measure the model as it is.
 
         Raises:
@@ -116,7 +116,7 @@ class InPlace:
             CannotPutBackError: its forward pass changed what could not be put back.
         """
         with self._at_rest.hold(_existing(self._model)) as model:
-            return self._plan.measure(self._plan.prober(model), paths, step)
+            return self._plan.measure(self._plan.prober(model), paths, step, points)
 
 
 class AsTeam:
@@ -136,7 +136,7 @@ class AsTeam:
         """The model is at hand."""
         return True
 
-    def measure(self, paths: Ints | None, step: int) -> FoldingReport:
+    def measure(self, paths: Ints | None, step: int, points: int) -> FoldingReport:
         """Measure together with all other ranks.
 
         Raises:

@@ -164,17 +164,24 @@ class Subject:
         """Whether the model no longer exists."""
         return self._watched.gone
 
-    def measure(self, paths: Ints | None = None, step: int = 0) -> FoldingReport:
+    @property
+    def grids(self) -> dict[int, float]:
+        """Points a path that a probe may have, and what a pair costs at them, see :class:`Plan`."""
+        grids = self._plan.grids
+        return grids if self.team is None else dict([next(iter(grids.items()))])
+
+    def measure(self, paths: Ints | None = None, step: int = 0, points: int | None = None) -> FoldingReport:
         """Measure the copy (in any thread), or the model itself (in the training thread only).
 
         Args:
             paths: shape (m,), places of the pairs to measure; None for all.
             step: training step.
+            points: of each path; None for as many as wished.
         """
         if self.strategy is None:
             raise RuntimeError("the monitor is closed")
         try:
-            return self.strategy.measure(paths, step)
+            return self.strategy.measure(paths, step, points or self._plan.config.points)
         except (DrawsError, StoodInError) as error:
             self._unfit = str(error)
             raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from foldmon.sampling.contract import Contract
 
@@ -12,8 +14,25 @@ _FIRST = 0.1  # share of the allowance that the point before training may take
 # The allowance is spent evenly over the logarithm of the steps, since a run may be of any length: what is
 # left of it falls by a factor of e while the number of steps, and 25 before them, grows by e**1.5.
 _SPREAD, _EARLY = 1.5, 25
-_CURVE = 60  # probes that the allowance is to pay for at least, however many pairs these measure
 _FIRST_LOOK = 16  # steps until those who must know beforehand meet again, where the pace is not known yet
+
+
+_CURVE = 50  # points that the allowance pays for at least, where a pair is not too dear for it
+_UNTRIED = 4  # the part of the panel that is measured at most, until probes have told what they cost
+_FEW = 8  # pairs: a probe that affords fewer walks more of them at fewer points
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a probe measures.
+
+    Attributes:
+        pairs: number of pairs.
+        points: of each path.
+    """
+
+    pairs: int
+    points: int
 
 
 class Timetable:
@@ -23,80 +42,94 @@ class Timetable:
     costs. Otherwise the wished interval is a fiftieth of the steps so far, at least one step, and a probe
     gets what has become free of the budget since the last one and a part of the allowance, but no more time
     than passes until the next one is wished; where that does not pay for as many pairs as are worth the fixed
-    cost of a probe, one at least, it waits until it does.
+    cost of a probe, one at least, it waits until it does. Where it pays for fewer than eight pairs their
+    paths are walked at fewer points: what differs between pairs is far more than what falls between points.
 
     Args:
         every: steps between probes, None to follow the contract.
         contract: keeps account.
         pairs: of the whole panel, P.
+        grids: points a path, most first: what a pair costs at them, in parts of what it costs at the first.
 
     Example:
         >>> contract = Contract(budget=0.01, allowance=1.0, a_pair=0.01)
-        >>> timetable = Timetable(every=None, contract=contract, pairs=64)
+        >>> timetable = Timetable(every=None, contract=contract, pairs=64, grids={33: 1.0, 17: 0.5})
         >>> timetable.share(step=0, now=0.0)
-        10
+        Share(pairs=10, points=33)
     """
 
-    def __init__(self, every: int | None, contract: Contract, pairs: int) -> None:
-        self.every, self.contract, self.pairs = every, contract, pairs
+    def __init__(self, every: int | None, contract: Contract, pairs: int, grids: Mapping[int, float]) -> None:
+        self.every, self.contract, self.grids = every, contract, grids
+        self.whole = Share(pairs, next(iter(grids)))
         self._seen: int | None = None
         self._begin: int | None = None
         self._last: tuple[int, float] | None = None  # step of the last probe, and the credit after it
 
-    def share(self, step: int, now: float) -> int:
-        """Number of pairs to measure now, 0 where no probe is due."""
+    def share(self, step: int, now: float) -> Share | None:
+        """What to measure now, None where no probe is due."""
         seen, self._seen = self._seen, step
         if self._begin is None:
             self._begin = step
         if self.every is not None:
             passed = step % self.every == 0 if seen is None else step // self.every > seen // self.every
-            return self.pairs if passed else 0
+            return self.whole if passed else None
         if self._last is not None and step - self._last[0] < self._wished(step):
-            return 0
-        return self._count(step, now)
+            return None
+        return self._affordable(step, now)
 
     def resume(self, step: int) -> None:
         """A saved run goes on at this step: its curve begins anew, dense at first."""
         self._seen = self._begin = step
         self._last = None
 
-    def probed(self, step: int, pairs: int, seconds: float, now: float, beside: float = 0.0) -> None:
+    def probed(self, step: int, share: Share, seconds: float, now: float, beside: float = 0.0) -> None:
         """A probe ended and cost this much; so did what was done with those before it."""
-        self.contract.book(pairs, seconds)
+        self.contract.book(min(share.pairs, self.whole.pairs) * self.grids[share.points], seconds)
         self.contract.charge(beside)
         self._last = step, self.contract.credit(now)
 
-    def ahead(self, step: int, now: float) -> tuple[int, int]:
-        """After how many steps the next probe is due at the present pace, and of how many pairs.
+    def ahead(self, step: int, now: float) -> tuple[int, Share]:
+        """After how many steps the next probe is due at the present pace, and what it measures.
 
         For those who must know beforehand, since they cannot each look at a clock of their own.
         """
         if self.every is not None:
-            return self.every - step % self.every, self.pairs
+            return self.every - step % self.every, self.whole
         pace = self._seconds_a_step(step, now)
         steps = math.ceil(self._wished(step))
-        while not (pairs := self._count(step + steps, now + steps * pace)):
+        while not (share := self._affordable(step + steps, now + steps * pace)):
             if pace <= 0:  # no number of steps would make it affordable
-                return _FIRST_LOOK, self._least
+                return _FIRST_LOOK, Share(max(1, int(self._least)), self.whole.points)
             steps *= 2
-        return steps, pairs
+        return steps, share
 
     def interval(self, step: int, now: float) -> float:
         """Wished seconds from one probe to the next; 0 with a fixed step interval."""
         return 0.0 if self.every is not None else self._wished(step) * self._seconds_a_step(step, now)
 
-    def _count(self, step: int, now: float) -> int:
-        """Pairs that a probe would measure, 0 where too few to be worth its fixed cost are affordable."""
-        least, spend = self._least, self._spend(step, now)
-        if spend < self.contract.price(least) * (1 - 1e-9):
-            return 0
-        return max(least, min(self.pairs, self.contract.affordable(spend)))
+    def _affordable(self, step: int, now: float) -> Share | None:
+        """What a probe would measure, None where too little to be worth its fixed cost is affordable."""
+        spend = self._spend(step, now)
+        if spend < self.contract.price(self._least) * (1 - 1e-9):
+            return None
+        if not self.contract.told_apart and self.contract.odd:  # probes of one size would never tell
+            spend = max(spend, min(2 * spend, self.contract.credit(now)))
+        shares = [
+            Share(max(1, min(self.contract.affordable(spend, part), self.whole.pairs)), points)
+            for points, part in self.grids.items()
+        ]
+        return next((share for share in shares if share.pairs >= min(_FEW, self.whole.pairs)), shares[-1])
 
     @property
-    def _least(self) -> int:
-        """Pairs that a probe measures at least: as many as are worth its fixed cost, and more where cheap."""
-        cheap = self.contract.affordable(self.contract.allowance / _CURVE)
-        return min(self.pairs, max(self.contract.worthwhile, cheap))
+    def _least(self) -> float:
+        """Pairs that a probe measures at least; less than one where it may be walked at fewer points.
+
+        Fewer than are worth the fixed cost say too little; more keep the next probe waiting, early in a run,
+        where its course moves most. What was foretold on a busy machine may tell anything of the fixed cost.
+        """
+        most = self.whole.pairs / (1 if self.contract.told_apart else _UNTRIED)
+        curve = self.contract.affordable(self.contract.allowance / _CURVE)
+        return max(min(self.grids.values()), min(self.contract.worthwhile, most, curve))
 
     def _wished(self, step: int) -> float:
         return max(1.0, (step - (self._begin or 0)) / WISHED)

@@ -44,5 +44,11 @@ def test_of_one_size_the_parts_are_those_foretold_scaled_to_what_it_cost():
 
 
 def test_fewer_pairs_than_are_worth_the_fixed_part_are_not_worth_a_probe():
-    assert Contract(0.01, 1.0, a_pair=0.001, fixed=0.005).worthwhile == 5
-    assert Contract(0.01, 1.0, a_pair=0.02, fixed=0.005).worthwhile == 1
+    assert Contract(0.01, 1.0, a_pair=0.001, fixed=0.005).worthwhile == pytest.approx(10)
+    assert Contract(0.01, 1.0, a_pair=0.02, fixed=0.005).worthwhile == pytest.approx(0.5)
+
+
+def test_parts_of_a_pair_are_paid_for_like_pairs():
+    contract = Contract(0.01, 1.0, a_pair=0.1, fixed=0.01)
+    assert contract.affordable(0.06) == 0
+    assert contract.affordable(0.06, part=0.25) == 2

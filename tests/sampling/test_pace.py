@@ -12,11 +12,11 @@ from foldmon.sampling.guard import Guard
 from foldmon.sampling.pace import Alone, Together
 from foldmon.sampling.sampler import Sampler
 from foldmon.sampling.team import TeamError
-from foldmon.sampling.timetable import Timetable
+from foldmon.sampling.timetable import Share, Timetable
 
 
 def every(steps: int) -> Timetable:
-    return Timetable(steps, Contract(0.01, 1.0, 0.0), pairs=8)
+    return Timetable(steps, Contract(0.01, 1.0, 0.0), pairs=8, grids={33: 1.0})
 
 
 class Copied:
@@ -54,7 +54,7 @@ def test_alone_in_the_training_thread():
         every(5),
         Sampler(),
         Guard(TeamError),
-        lambda step, stall, count: probed.append(step),
+        lambda step, stall, share: probed.append(step),
     )
     assert not any(pace.advance(step) for step in range(12))
     assert probed == [0, 5, 10]
@@ -65,7 +65,7 @@ def test_alone_beside_training_a_busy_sampler_leaves_probes_out():
     subject: Any = Copied(background=True)
     begun, go_on, sampler = threading.Event(), threading.Event(), Sampler()
 
-    def probe(step: int, stall: float, count: int) -> None:
+    def probe(step: int, stall: float, share: Share) -> None:
         begun.set()
         assert go_on.wait(10)
 
@@ -78,13 +78,33 @@ def test_alone_beside_training_a_busy_sampler_leaves_probes_out():
     assert not pace.advance(3)
     assert subject.snapshots == 2  # none for those that were left out
     assert sampler.finish(10)
+    assert sampler.close()
+
+
+def test_the_first_probe_ends_before_training_begins_and_no_other_is_waited_for():
+    subject: Any = Copied(background=True)
+    go_on, ended, sampler = threading.Event(), list[int](), Sampler()
+
+    def probe(step: int, stall: float, share: Share) -> None:
+        assert step == 0 or go_on.wait(10)
+        ended.append(step)
+
+    pace = Alone(subject, every(1), sampler, Guard(TeamError), probe)
+    pace.advance(0)
+    assert ended == [0]
+    pace.advance(1)
+    assert ended == [0]
+    go_on.set()
+    assert sampler.finish(10)
+    assert sampler.close()
+    assert ended == [0, 1]
 
 
 def test_a_failing_probe_pauses_and_a_good_one_ends_the_row():
     subject: Any = Copied(background=False)
     guard, fail = Guard(TeamError), True
 
-    def probe(step: int, stall: float, count: int) -> None:
+    def probe(step: int, stall: float, share: Share) -> None:
         if fail:
             raise ValueError("not now")
 
@@ -101,7 +121,7 @@ def test_together_at_every_multiple_and_no_more_once_the_team_is_gone():
     team: Any = Ranks()
     probed: list[int] = []
     guard = Guard(TeamError)
-    pace = Together(team, every(5), guard, lambda step, stall, count: probed.append(step))
+    pace = Together(team, every(5), guard, lambda step, stall, share: probed.append(step))
     for step in range(3, 12):
         assert not pace.advance(step)
     assert probed == [3, 5, 10]
@@ -117,7 +137,7 @@ def test_together_failing_probes_get_rare():
     guard = Guard(TeamError)
     tried: list[int] = []
 
-    def probe(step: int, stall: float, count: int) -> None:
+    def probe(step: int, stall: float, share: Share) -> None:
         tried.append(step)
         raise ValueError("not now")
 
@@ -129,12 +149,12 @@ def test_together_failing_probes_get_rare():
 
 def test_a_probe_is_told_how_many_pairs_it_measures():
     subject: Any = Copied(background=False)
-    timetable = Timetable(None, Contract(1.0, 0.4, a_pair=0.01), pairs=8)
+    timetable = Timetable(None, Contract(1.0, 0.4, a_pair=0.01), pairs=8, grids={33: 1.0})
     counts: list[int] = []
 
-    def probe(step: int, stall: float, count: int) -> None:
-        counts.append(count)
-        timetable.probed(step, count, 0.01 * count, 0.0)
+    def probe(step: int, stall: float, share: Share) -> None:
+        counts.append(share.pairs)
+        timetable.probed(step, share, 0.01 * share.pairs, 0.0)
 
     pace = Alone(subject, timetable, Sampler(), Guard(TeamError), probe)
     for step in range(30):

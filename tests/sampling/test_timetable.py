@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 from foldmon.sampling.contract import Contract
-from foldmon.sampling.timetable import Timetable
+from foldmon.sampling.timetable import Share, Timetable
+
+WHOLE = {33: 1.0}
+FEWER = {33: 1.0, 17: 17 / 33, 9: 9 / 33}
 
 
 @dataclass
@@ -16,7 +19,7 @@ class Run:
     """A simulated training: steps and sizes of its probes, and the largest excess over the contract."""
 
     steps: list[int]
-    pairs: list[int]
+    shares: list[Share]
     worst: float
     cost: float
     seconds: float
@@ -32,21 +35,23 @@ def simulate(
     allowance: float = 1.0,
     foretold: float | None = None,
     spread: float = 0.0,
+    grids: dict[int, float] = WHOLE,
 ) -> Run:
     """Train and probe one after the other; a probe costs ``fixed + pairs * a_pair``, give or take."""
-    contract = Contract(budget, allowance, a_pair if foretold is None else foretold)
-    timetable = Timetable(None, contract, pairs=64)
+    parts = (a_pair, fixed) if foretold is None else (foretold, 0.0)
+    contract = Contract(budget, allowance, *parts)
+    timetable = Timetable(None, contract, pairs=64, grids=grids)
     draw, now, run = random.Random(0), 0.0, Run([], [], 0.0, 0.0, 0.0)
     for count in range(steps + 1):
         if count:
             now += step
             contract.start(now)
-        if pairs := timetable.share(count, now):
-            cost = (fixed + pairs * a_pair) * draw.uniform(1 - spread, 1 + spread)
+        if share := timetable.share(count, now):
+            cost = (fixed + share.pairs * grids[share.points] * a_pair) * draw.uniform(1 - spread, 1 + spread)
             now += cost
-            timetable.probed(count, pairs, cost, now)
+            timetable.probed(count, share, cost, now)
             run.steps.append(count)
-            run.pairs.append(pairs)
+            run.shares.append(share)
             run.worst = max(run.worst, contract.cost / (allowance + budget * contract.elapsed(now)))
     run.cost, run.seconds = contract.cost, now
     return run
@@ -75,9 +80,59 @@ def test_a_run_of_any_length_shows_its_course(steps, wanted):
         assert sum(count > steps**0.67 for count in run.steps) >= wanted / 4
 
 
+def test_where_a_pair_is_dear_its_path_is_walked_at_fewer_points():
+    dear = simulate(300, 0.06, 0.005, 0.1, grids=FEWER)
+    assert len(dear.steps) >= 20
+    assert {share.points for share in dear.shares} == {9}
+    assert dear.worst <= 1.001
+    cheap = simulate(1000, 0.01, 0.003, 0.0005, grids=FEWER)
+    assert {share.points for share in cheap.shares} == {33}
+
+
+def test_a_large_fixed_cost_leaves_a_curve_all_the_same():
+    assert len(simulate(1000, 0.02, 0.018, 0.001).steps) >= 40
+
+
+def test_a_fixed_cost_that_was_foretold_too_high_is_found_out():
+    contract = Contract(0.01, 1.0, a_pair=0.0001, fixed=0.05)
+    timetable, now = Timetable(None, contract, pairs=64, grids=WHOLE), 0.0
+    shares = []
+    for step in range(200):
+        contract.start(now)
+        if share := timetable.share(step, now):
+            shares.append(share.pairs)
+            slow = 0.03 if len(shares) == 2 else 0.002  # the first beside training
+            timetable.probed(step, share, slow + 0.0005 * share.pairs, now)
+        now += 0.001
+    assert shares[0] == 64
+    assert min(shares[1:4]) <= 16
+    assert contract.price(8) == pytest.approx(0.006, rel=0.1)
+
+
+def test_a_fixed_cost_that_was_foretold_too_low_is_found_out():
+    contract = Contract(0.01, 1.0, a_pair=0.02, fixed=0.0)
+    timetable, now = Timetable(None, contract, pairs=64, grids=FEWER), 0.0
+    for step in range(100):
+        contract.start(now)
+        if share := timetable.share(step, now):
+            cost = 0.015 + 0.001 * share.pairs * FEWER[share.points]
+            timetable.probed(step, share, cost, now)
+        now += 0.02
+    assert contract.price(0) == pytest.approx(0.015)
+    assert contract.price(20) == pytest.approx(0.035)
+
+
+def test_as_many_points_are_left_as_a_few_pairs_allow():
+    for a_pair, points in ((0.01, 33), (0.02, 17), (0.04, 9), (0.5, 9)):
+        timetable = Timetable(None, Contract(0.01, 1.0, a_pair), pairs=64, grids=FEWER)
+        share = timetable.share(0, 0.0)  # a tenth of a second
+        assert share is not None
+        assert share.points == points
+
+
 def test_where_all_pairs_are_affordable_all_are_measured():
     run = simulate(20_000, 0.05, 0.003, 0.0002)
-    assert run.pairs[-20:] == [64] * 20
+    assert run.shares[-20:] == [Share(64, 33)] * 20
 
 
 def test_a_pair_that_costs_more_than_the_allowance_waits_for_the_budget():
@@ -94,48 +149,48 @@ def test_without_an_allowance_the_share_alone_counts():
 
 def test_a_long_pause_gives_no_right_to_a_burst():
     contract = Contract(0.01, 1.0, 0.01)
-    timetable = Timetable(None, contract, pairs=64)
+    timetable = Timetable(None, contract, pairs=64, grids=WHOLE)
     contract.start(0.0)
     assert timetable.share(100, 1.0)
-    timetable.probed(100, 10, 0.1, 1.1)
+    timetable.probed(100, Share(10, 33), 0.1, 1.1)
     hour = 3600.0
-    assert timetable.share(101, hour) == 64
-    timetable.probed(101, 64, 0.64, hour + 0.64)
-    assert [timetable.share(step, hour + step / 100) for step in (101, 102)] == [0, 64]
-    timetable.probed(102, 64, 0.64, hour + 2)
-    assert timetable.share(102, hour + 3) == 0
+    assert timetable.share(101, hour) == Share(64, 33)
+    timetable.probed(101, Share(64, 33), 0.64, hour + 0.64)
+    assert [timetable.share(step, hour + step / 100) for step in (101, 102)] == [None, Share(64, 33)]
+    timetable.probed(102, Share(64, 33), 0.64, hour + 2)
+    assert timetable.share(102, hour + 3) is None
 
 
 def test_a_fixed_interval_is_due_once_a_multiple_was_passed_whatever_probes_cost():
-    timetable = Timetable(3, Contract(0.01, 1.0, 0.0), pairs=64)
+    timetable = Timetable(3, Contract(0.01, 1.0, 0.0), pairs=64, grids=WHOLE)
     assert [step for step in range(10) if timetable.share(step, 0.0)] == [0, 3, 6, 9]
-    timetable.probed(9, 64, 1000.0, 1000.0)
+    timetable.probed(9, Share(64, 33), 1000.0, 1000.0)
     assert [step for step in (11, 13, 14, 20, 21, 22) if timetable.share(step, 1000.0)] == [13, 20, 21]
     assert timetable.interval(22, 1000.0) == 0
 
 
 def test_a_run_that_is_resumed_waits_for_the_next_multiple():
-    timetable = Timetable(5, Contract(0.01, 1.0, 0.0), pairs=64)
+    timetable = Timetable(5, Contract(0.01, 1.0, 0.0), pairs=64, grids=WHOLE)
     assert [step for step in range(7, 16) if timetable.share(step, 0.0)] == [10, 15]
 
 
 def test_ranks_learn_beforehand_when_the_next_probe_is_and_that_it_is_affordable():
     contract = Contract(0.01, 1.0, 0.5)
-    timetable = Timetable(None, contract, pairs=64)
+    timetable = Timetable(None, contract, pairs=64, grids=WHOLE)
     contract.start(0.0)
     timetable.share(0, 0.0)
-    timetable.probed(0, 2, 0.9, 0.9)
-    steps, pairs = timetable.ahead(10, now=10.0)
-    assert pairs >= 1
-    assert contract.credit(10.0 + steps) >= contract.price(pairs)
+    timetable.probed(0, Share(2, 33), 0.9, 0.9)
+    steps, share = timetable.ahead(10, now=10.0)
+    assert share.pairs >= 1
+    assert contract.credit(10.0 + steps) >= contract.price(share.pairs)
 
 
 def test_ranks_whose_pace_is_not_known_yet_meet_again_after_a_few_steps():
     contract = Contract(0.01, 1.0, 0.5)
-    timetable = Timetable(None, contract, pairs=64)
+    timetable = Timetable(None, contract, pairs=64, grids=WHOLE)
     contract.start(0.0)
     timetable.share(0, 0.0)
-    timetable.probed(0, 4, 2.0, 2.0)
-    steps, pairs = timetable.ahead(0, now=2.0)
+    timetable.probed(0, Share(4, 33), 2.0, 2.0)
+    steps, share = timetable.ahead(0, now=2.0)
     assert 1 <= steps <= 100
-    assert 1 <= pairs <= 64
+    assert 1 <= share.pairs <= 64

@@ -17,7 +17,8 @@ from torch import Tensor
 from foldmon.folding.exact.trace import NotTraceable
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.distances import Distances
-from foldmon.folding.results.statistics import Floats, Ints, UnitNumbers
+from foldmon.folding.results.nested import beyond
+from foldmon.folding.results.statistics import Floats, Ints
 from foldmon.folding.symbols.activations import Reading
 from foldmon.folding.symbols.codes import Code, hamming
 from foldmon.folding.symbols.units import UnitCounts
@@ -26,18 +27,6 @@ FEWEST_POINTS = 5
 # What all further halvings find, over what the last one found: 1/3 if errors fall as the square of the gap,
 # 1 if as the gap. The first is what smooth networks show; networks straight in pieces show 0.6 to 0.9.
 _STILL_MISSED_CURVED, _STILL_MISSED_STRAIGHT = 1 / 3, 0.8
-
-
-def beyond(fine: Distances, coarse: Distances, still_missed: float) -> Distances:
-    """Distances extrapolated from those at every other point, within what distances can be."""
-
-    def extrapolated(at_all: UnitNumbers, at_others: UnitNumbers) -> Floats:
-        return np.asarray(at_all + still_missed * (at_all - at_others), np.float64)
-
-    r2 = extrapolated(fine.r2, coarse.r2)
-    r1 = extrapolated(fine.r1, coarse.r1)
-    cumulative = extrapolated(fine.r1_cumulative, coarse.r1_cumulative)
-    return Distances(np.clip(r1, 0, r2), r2, np.clip(cumulative, 0, r2.cumsum(1)))
 
 
 class ExtrapolatedSamples:

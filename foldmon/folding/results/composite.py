@@ -34,6 +34,7 @@ SWITCHING = 0.02
 TOLD = 30.0
 """Degrees of freedom of a variance that is told."""
 _DIFFUSE = 1e4
+_GUESSED = 0.25  # degrees of freedom of a variance of which only the size of the first values tells
 
 
 class Composite:
@@ -109,8 +110,8 @@ class Composite:
         """The first values of a quantity: their mean is its level, and their size tells the variance's."""
         first = np.nanmean(values[:, fresh], axis=0)
         self.state[:, 0, fresh] = first
-        self.squares[:, fresh] = 0.3 * first**2
-        self.freedom[fresh] = 1.0
+        self.squares[:, fresh] = _GUESSED * 0.3 * first**2
+        self.freedom[fresh] = _GUESSED
 
     def _weigh(self, whole: Bools, fresh: Bools, spread: Floats, misfit: Floats) -> None:
         """Student's predictive density of the errors, then the variance: only where no value was NaN."""

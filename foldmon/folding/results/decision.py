@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from foldmon.folding.data.values import ByContent
-from foldmon.folding.results.statistics import Floats, Ints
+from foldmon.folding.results.statistics import Floats, Ints, UnitNumbers
 
 LEADING = 4
 """Number of most probable classes that are kept of a prediction."""
@@ -23,7 +23,7 @@ class DecisionFolding(ByContent):
     """Changes of the predicted class along each path, and the predictions at its ends; it needs no labels.
 
     Attributes:
-        changes: shape (P,), number of changes from point to point.
+        changes: shape (P,), number of changes from point to point; no whole number where it is extrapolated.
         elsewhere: shape (P,), share of the path's length in a class that is neither end's.
         ends: shape (P, 2), predicted class at the start and at the end.
         entropy: shape (P, 2), entropy of the predicted probabilities in nats, NaN where the ends were not
@@ -37,7 +37,7 @@ class DecisionFolding(ByContent):
             paths are a share of it; None where they are all.
     """
 
-    changes: npt.NDArray[np.int64]
+    changes: UnitNumbers
     elsewhere: npt.NDArray[np.float64]
     ends: npt.NDArray[np.int64]
     entropy: npt.NDArray[np.float64]

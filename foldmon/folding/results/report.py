@@ -12,6 +12,7 @@ from foldmon.folding.results.coverage import Coverage
 from foldmon.folding.results.decision import DecisionFolding
 from foldmon.folding.results.distances import Distances
 from foldmon.folding.results.estimate import PanelEstimate
+from foldmon.folding.results.nested import Nested
 from foldmon.folding.results.score import HeldOutScore
 from foldmon.folding.results.statistics import Floats, Ints, bootstrap_interval, class_pair_means
 
@@ -28,7 +29,7 @@ class FoldingReport(Distances):
         layers: site names in order of execution, length L.
         units: number of units of each, length L.
         r1, r2: shape (P, L), largest distance from the start and distance walked, per layer: whole numbers,
-            or estimates of ``method="auto"`` (the notes say so).
+            or estimates of ``method="auto"`` and of probes at fewer points (the notes say so).
         r1_cumulative: shape (P, L), r1 of the joined units of layers 1..l.
         method: "sampled", "exact" or "auto".
         exact: whether r1 and r2 are those of the continuous path, certified.
@@ -47,6 +48,7 @@ class FoldingReport(Distances):
         measured: shape (P,), places of these pairs in the monitor's panel; None where they are all of it.
         estimate: for the whole panel; None where all of it was measured.
         held_out: HeldOutScore of a monitor's probe, None where it predicted no held-out inputs.
+        nested: what was counted where r1 and r2 are extrapolated from fewer points; None where they are not.
     """
 
     layers: tuple[str, ...]
@@ -67,6 +69,7 @@ class FoldingReport(Distances):
     measured: Ints | None = None
     estimate: PanelEstimate | None = None
     held_out: HeldOutScore | None = None
+    nested: Nested | None = None
 
     def __post_init__(self) -> None:
         blurred = self.nonfinite > 0
@@ -167,6 +170,7 @@ class FoldingReport(Distances):
             "path_r1": self.r1.tolist(),
             "path_r2": self.r2.tolist(),
             "path_r1_cumulative": self.r1_cumulative.tolist(),
+            "nested": None if self.nested is None else self.nested.to_dict(),
             "held_out": None if self.held_out is None else self.held_out.to_dict(),
         }
 

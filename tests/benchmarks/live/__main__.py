@@ -29,12 +29,15 @@ HOW = """`python -m tests.benchmarks.live`: TensorBoard included, nothing printe
 times the training time, plus one second. *Journal*: wall time of the probes in training and the standstill
 for them. *Loop*: wall time of the training loop with the line less without it, which holds every change of
 the machine's load too; *beside*: CPU time of all threads but the training's, likewise, which does not;
-medians and ranges of pairs of runs. Errors are root mean squares, over the range of the curve, against the
-whole panel measured offline, in a second training that is bit for bit the same: at the curve's points (at
-most 60 of them), and over the course, where the curve is held between its points. *Whole panel held*:
-measured as often as the same cost affords, evenly in time or as densely at the start as the judged steps,
-whichever errs less; *ratio*: of the error over the course to it. *Covered*: share of the points whose
-interval holds the whole panel's phi.
+medians and ranges of pairs of runs. *Standstill*: of the training thread for the copy of the weights, of all
+probes over the whole training, and of one over the step that it follows; medians. Errors are root mean
+squares, over the range of the curve, against the whole panel measured offline, in a second training that is
+bit for bit the same: at the curve's points, and over the course, where the curve is held between its points:
+at steps as dense as the interval that is wished, which neither curve has chosen. *Whole panel held*: all 64
+pairs at 33 points, at equal cost and under the same rules: within the contract at every moment, a probe only
+when the one before has ended, the first of them begun as training begins; evenly in time or as densely early
+as it can, whichever errs least. *Ratio*: of the error over the course to its. *Covered*: share of the points
+whose interval holds the whole panel's phi.
 
 Aims: the number of points; cost at most 1.1 of the contract; standstill at most 5% of a step; an error of at
 most 15%, and at most half (ratio 0.5) of the whole panel's held."""

@@ -122,7 +122,8 @@ class Course:
 
     Attributes:
         aim: points that its curve is to have, None where no number is set.
-        judged: most points at which the whole panel is measured.
+        judged: most points of the curve at which the whole panel is measured, and twice as many as the steps
+            of the course: as many as are wished where that is cheap.
         repeats: most pairs of runs, with and without the line.
     """
 
@@ -141,11 +142,11 @@ class Course:
 
 
 COURSES = {
-    "digits": Course("MLP 3 x 128, batch 64", _small_mlp, 64, 1200),
-    "cnn": Course("CNN, 28 x 28, batch 64", _cnn, 64, 1600),
+    "digits": Course("MLP 3 x 128, batch 64", _small_mlp, 64, 1200, judged=600),
+    "cnn": Course("CNN, 28 x 28, batch 64", _cnn, 64, 1600, judged=120),
     "gpt2": Course("GPT-2 shape, 4 layers of 128, batch 8", _gpt2, 8, 300, aim=20, judged=30),
     "resnet18": Course("ResNet-18, 32 x 32, batch 32", _resnet18, 32, 200, aim=None, judged=12, repeats=2),
-    "mlp512": Course("MLP 6 x 512, batch 256", _wide_mlp, 256, 600),
-    "transformer": Course("transformer, batch 4", _transformer, 4, 1000),
-    "long": Course("MLP 3 x 128, batch 64, long", _small_mlp, 64, 10_000),
+    "mlp512": Course("MLP 6 x 512, batch 256", _wide_mlp, 256, 600, judged=240),
+    "transformer": Course("transformer, batch 4", _transformer, 4, 1000, judged=240),
+    "long": Course("MLP 3 x 128, batch 64, long", _small_mlp, 64, 10_000, judged=600),
 }

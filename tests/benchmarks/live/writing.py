@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib
 
 from tests.benchmarks.live.courses import Course
-from tests.benchmarks.live.figures import Cost, Curves, Watched, pairs_a_point
+from tests.benchmarks.live.figures import Cost, Curves, Watched, pairs_a_point, points_a_path
 from tests.benchmarks.live.running import Run
 
 matplotlib.use("Agg")
@@ -34,12 +34,13 @@ def tables(results: Sequence[Result]) -> str:
     """Two tables: what the line costs, and what it shows."""
     cost = _table(
         "run | steps | step, ms | contract, s | journal / contract, largest "
-        "| loop with less without / contract | CPU time beside / contract | standstill, of a step",
+        "| loop with less without / contract | CPU time beside / contract | standstill, of the training "
+        "| at a probe, of its step",
         [_cost_cells(result) for result in results],
     )
     curve = _table(
-        "run | points | aim | pairs a point | error at points | but the first 3 | over the course "
-        "| whole panel held, same cost (probes) | ratio | covered",
+        "run | points | aim | pairs a point | points a path | error at points | but the first 3 "
+        "| over the course | whole panel held, same cost (probes) | ratio | covered",
         [_curve_cells(result) for result in results],
     )
     return f"{cost}\n\nThe curves:\n\n{curve}"
@@ -57,16 +58,18 @@ def _cost_cells(result: Result) -> list[str]:
     return [
         result.course.title, f"{result.steps:,}", f"{1e3 * step:.1f}", f"{cost.contract:.2f}",
         f"{max(cost.shares):.2f}", _median_and_range(cost.outside), _median_and_range(cost.beside),
-        _percent(cost.stall),
+        f"{cost.standstill:.2%}", _percent(cost.stall),
     ]  # fmt: skip
 
 
 def _curve_cells(result: Result) -> list[str]:
     curves, points = result.curves, result.curves.at_points.nonzero()[0]
-    ours, theirs = curves.error(curves.published), curves.error(curves.rival)
+    course = curves.course.nonzero()[0]
+    ours, theirs = curves.error(curves.published, course), curves.error(curves.rival, course)
     return [
         result.course.title, str(len(result.watched.curve)), str(result.course.aim or "-"),
-        f"{pairs_a_point(result.watched):.0f}", _percent(curves.error(curves.published, points)),
+        f"{pairs_a_point(result.watched):.0f}", f"{points_a_path(result.watched):.0f}",
+        _percent(curves.error(curves.published, points)),
         _percent(curves.error(curves.published, points[3:])), _percent(ours),
         f"{theirs:.1%} ({curves.rival_probes})", f"{ours / theirs:.2f}" if theirs else "-",
         f"{curves.covered:.0%}",

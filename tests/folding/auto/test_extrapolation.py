@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import foldmon
-from foldmon.folding.auto.extrapolation import ExtrapolatedSamples, beyond
+from foldmon.folding.auto.extrapolation import ExtrapolatedSamples
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.distances import Distances
+from foldmon.folding.results.nested import beyond
 
 PATHS = 6
 
