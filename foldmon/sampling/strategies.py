@@ -166,7 +166,7 @@ class Unmeasured:
         """There is nothing to take over."""
         return True
 
-    def measure(self, paths: Ints | None, step: int) -> FoldingReport:
+    def measure(self, paths: Ints | None, step: int, points: int) -> FoldingReport:
         """Raise NotMeasuredError."""
         raise NotMeasuredError(f"the model is not measured: {self._reason}")
 
