@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import ArrayLike
 
 _BEGINNING = 0.1
@@ -45,5 +46,5 @@ def reach(steps: Sequence[int], values: ArrayLike) -> float:
     return late if 0 < late < whole / _FAR else whole
 
 
-def _largest(values: np.ndarray) -> float:
+def _largest(values: npt.NDArray[np.float64]) -> float:
     return float(np.max(values, initial=0.0, where=np.isfinite(values)))

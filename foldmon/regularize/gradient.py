@@ -20,7 +20,8 @@ Weight = float | Tensor
 
 def term(slope: Slope, weight: Weight) -> Tensor:
     """The scalar -weight * phi, with its gradient."""
-    value: Tensor = _Term.apply(-weight * slope.phi, -weight, slope.gradients, *slope.parameters)  # type: ignore[no-untyped-call]
+    apply: Any = _Term.apply
+    value: Tensor = apply(-weight * slope.phi, -weight, slope.gradients, *slope.parameters)
     return value
 
 
@@ -39,10 +40,8 @@ def add_gradient(
     def arriving() -> Tensor:
         return torch.full_like(slope.phi, scale())
 
-    marked = _AddGradient.apply(  # type: ignore[no-untyped-call]
-        arriving, -weight, slope.gradients, len(outputs), *outputs, *slope.parameters
-    )
-    return list(marked)
+    apply: Any = _AddGradient.apply
+    return list(apply(arriving, -weight, slope.gradients, len(outputs), *outputs, *slope.parameters))
 
 
 class _Term(torch.autograd.Function):

@@ -22,7 +22,7 @@ from foldmon.sampling.links import Change, ContainerLink, Glance, ModuleLink, Ot
 from foldmon.torch_internals import copy_all, forward_hooks_of, version_of
 
 _MOST = 200_000  # pairs
-_STATEFUL = np.ndarray | torch.Generator | np.random.Generator | np.random.RandomState | random.Random
+_STATEFUL: Any = np.ndarray | torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 _FUNCTIONS: Any = types.FunctionType | types.MethodType | functools.partial
 
 Copy = Callable[[Any, dict[int, Any]], Any]

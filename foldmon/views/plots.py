@@ -203,7 +203,8 @@ def _heat_map(figure: Figure, axes: Axes, rows: list[Row]) -> None:
     _quieten(axes, "folding, layer x step")
     beyond = "max" if np.nanmax(values, initial=0.0) > top else "neither"
     bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30, extend=beyond)
-    bar.outline.set_visible(False)
+    outline: Any = bar.outline
+    outline.set_visible(False)
     bar.ax.tick_params(labelsize=7, color=_QUIET)
 
 

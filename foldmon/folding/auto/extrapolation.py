@@ -68,21 +68,21 @@ class ExtrapolatedSamples:
 
     def scout(self, paths: Ints) -> None:
         """Walk the first paths, and keep their codes for :meth:`double`."""
-        self._scouted = paths, self._codes(paths, np.linspace(0, 1, self.points))
+        self._scouted = paths, self._codes(paths, np.linspace(0, 1, self.points, dtype=np.float64))
         self._read(*self._scouted)
 
     def double(self) -> None:
         """Twice the points from now on; the scouted paths get those between their old ones."""
         self.points = 2 * self.points - 1
         paths, old = self._scouted
-        new = self._codes(paths, np.linspace(0, 1, self.points)[1::2])
+        new = self._codes(paths, np.linspace(0, 1, self.points, dtype=np.float64)[1::2])
         self._scouted = paths, [_interleaved(a, b) for a, b in zip(old, new, strict=True)]
         self._read(*self._scouted)
 
     def add(self, paths: Ints) -> Ints:
         """Walk the given paths; returns them."""
         at_once = max(1, self.prober.rows_at_once // self.points)
-        t = np.linspace(0, 1, self.points)
+        t = np.linspace(0, 1, self.points, dtype=np.float64)
         for low in range(0, len(paths), at_once):
             block = paths[low : low + at_once]
             self._read(block, self._codes(block, t))
@@ -125,7 +125,8 @@ def _joined(parts: list[Code], axis: int) -> Code:
         return parts[0]
     if isinstance(parts[0], Tensor):
         return torch.cat([torch.as_tensor(part) for part in parts], dim=axis)
-    return np.concatenate([np.asarray(part) for part in parts], axis=axis)
+    joined: Code = np.concatenate([np.asarray(part) for part in parts], axis=axis)
+    return joined
 
 
 def _interleaved(old: Code, new: Code) -> Code:

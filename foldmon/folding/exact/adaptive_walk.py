@@ -89,7 +89,8 @@ class AdaptiveWalk(Walk):
             halves.append(np.stack([path, start, end, symbols], axis=1))
         both = np.concatenate(halves)
         self._finish(both[both[:, 3] == 0])
-        return both[both[:, 3] > 0]
+        left_over: Ints = both[both[:, 3] > 0]
+        return left_over
 
     def _finish(self, pieces: Ints) -> None:
         """Read off the events of pieces that are fine enough, and give up their ends."""

@@ -150,7 +150,8 @@ class ExactWalk(Walk):
         halves[:, 3] = self._middles(halves)
         self._judge(stage, halves)
         self._wait(stage, halves)
-        return segments[~bent]
+        straight: Ints = segments[~bent]
+        return straight
 
     def _deviations(self, stage: int, segments: Ints) -> Floats:
         """How far the middles of segments leave straight lines, 1 being what rounding explains."""

@@ -84,7 +84,8 @@ class Panel:
             raise ValueError(f"a share has 1 to {self.pairs} pairs, got {count}")
         places = (self._place + np.arange(count)) % self.pairs
         self._place = int(self._place + count) % self.pairs
-        return self._order[places]
+        chosen: Ints = self._order[places]
+        return chosen
 
     def update(
         self,
