@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from foldmon.folding.undisturbed.reach import walk
+from foldmon.folding.undisturbed.reach import is_leaf, walk
 from foldmon.folding.undisturbed.stand_in import StandIn
 from foldmon.folding.undisturbed.tensors import LARGE, address
 from foldmon.sampling.links import OtherStructureError
@@ -88,7 +88,7 @@ class Replica:
                 continue
             if isinstance(thing, nn.Module):
                 hooks += self._without_foreign_hooks(thing, held, memo)
-            elif isinstance(thing, Tensor) and not thing.is_leaf:
+            elif isinstance(thing, Tensor) and not is_leaf(thing):
                 memo[id(thing)] = thing.detach().clone()
             elif isinstance(thing, np.ndarray) and thing.nbytes > LARGE:
                 memo[id(thing)] = thing.view()

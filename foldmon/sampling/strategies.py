@@ -177,14 +177,15 @@ class AtRest:
     Args:
         forward: calls the model, and may reach what the model does not.
         seed: of the draws of a model that draws random numbers: they are the same at every probe.
+        sharded: whether its weights are spread over processes.
 
     Attributes:
         draws: whether its forward pass is known to draw random numbers.
         tensors: learn what it writes to.
     """
 
-    def __init__(self, forward: Any, seed: int) -> None:
-        self.draws, self.tensors = False, KeptTensors()
+    def __init__(self, forward: Any, seed: int, sharded: bool) -> None:
+        self.draws, self.tensors = False, KeptTensors(only_buffers=sharded)
         self._forward, self._seed = forward, seed
 
     @contextmanager

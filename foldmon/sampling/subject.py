@@ -104,7 +104,8 @@ class Subject:
         self.reason: str | None = None
         self.a_pair = self.fixed = 0.0
         self._on_cpu = True
-        self._at_rest = AtRest(forward, config.seed)
+        sharded = team is not None and team.layout.lockstep
+        self._at_rest = AtRest(forward, config.seed, sharded)
         self._snapshots, self._unfit = 0, ""
         self.strategy: Strategy | None = self._look_over(inner)
 
@@ -128,7 +129,7 @@ class Subject:
                 strategy = self.strategy = self._on_new_copy(self._existing(), strategy.forward)
             self._snapshots += 1
             is_power = self._snapshots & (self._snapshots - 1) == 0
-            if strategy.replica.news or (is_power and self._snapshots > 1):
+            if strategy.replica.news or (is_power and self._snapshots > 2):
                 self._compare(strategy)
         except CannotCopyError as error:
             self.reason = str(error)

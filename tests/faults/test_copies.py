@@ -474,9 +474,19 @@ def test_random_draws_that_begin_later_are_noticed(background, caplog):
     assert "random numbers" in caplog.text
 
 
-def test_draws_that_a_buffer_begins_are_refused_before_they_happen(caplog):
+def test_draws_that_a_buffer_begins_are_refused_before_they_happen():
     assert_training_is_the_same(lambda m: watched(m, every=1), DrawsLater, steps=20)
-    assert "begun to draw random numbers" in caplog.text
+    model = DrawsLater()
+    monitor = watched(model, every=1000)
+    monitor.flush()
+    model.passes.fill_(100)
+    before = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="begun to draw random numbers"):
+        monitor.probe()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert runs_beside(monitor)
+    assert monitor.probe().r2.sum() > 0
+    assert not runs_beside(monitor)
 
 
 def test_an_epoch_counter_that_lives_elsewhere_is_followed():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import foldmon
-from foldmon.sampling import replica
+from foldmon.sampling import mirror
 from tests.fixtures.fake_device import DEVICES, FakeDeviceModule
 
 
@@ -18,13 +18,13 @@ def watched(monkeypatch, mlp, held_out):
         monkeypatch.setattr(f"foldmon.sampling.{room}.devices_of", lambda model: DEVICES)
     monkeypatch.setattr("foldmon.folding.undisturbed.accelerator.kind_in_use", lambda: "xpu")
     monkeypatch.setattr(fake, "set_rng_state_all", lambda states: None, raising=False)
-    copy = replica.copy_all
+    copy = mirror.copy_all
 
     def noted(targets, sources):
         fake.note("copy the weights")
         copy(targets, sources)
 
-    monkeypatch.setattr(replica, "copy_all", noted)
+    monkeypatch.setattr(mirror, "copy_all", noted)
 
     class Noted(nn.ReLU):
         def forward(self, z):

@@ -95,6 +95,14 @@ class GlobalName:
         self.namespace, self.name = namespace, name
 
 
+def is_leaf(tensor: Tensor) -> bool:
+    """Whether a tensor has no history; False too where torch does not tell."""
+    try:
+        return tensor.is_leaf
+    except RuntimeError:
+        return False  # one of several views, of which another was written to: FSDP has such weights
+
+
 def runs_dry(thing: Any) -> bool:
     """Whether a thing gives what it holds only once, and keeps nowhere in Python how far it has come."""
     kind = type(thing)
@@ -191,7 +199,7 @@ def _parts_of_module(module: nn.Module) -> Iterable[Any]:
 
 
 def _parts_of_tensor(tensor: Tensor) -> Iterable[Any]:
-    return (tensor.grad,) if tensor.is_leaf and tensor.grad is not None else _NOTHING
+    return (tensor.grad,) if is_leaf(tensor) and tensor.grad is not None else _NOTHING
 
 
 def _parts_of_dict(mapping: dict[Any, Any]) -> Iterable[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from foldmon.folding.undisturbed.reach import is_leaf
 from foldmon.torch_internals import is_lazy, set_version, version_of
 
 LARGE = 16 * 2**20
@@ -37,11 +38,15 @@ class KeptTensors:
     others (weights, gradients, banks of data) only the counters are known, by which autograd counts how often
     a tensor was written to.
 
+    Args:
+        only_buffers: keep nothing else of a model whose weights are moved about in memory (FSDP).
+
     Attributes:
         written: addresses of memory that forward passes were seen to write to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, only_buffers: bool = False) -> None:
+        self._only_buffers = only_buffers
         self.written: set[int] = set()
         self._states: list[_State] = []
         self._arrays: list[tuple[Any, Any]] = []
@@ -51,7 +56,9 @@ class KeptTensors:
         things = list(things)
         buffers = {id(buffer) for buffer in model.buffers()}
         tensors = [thing for thing in things if isinstance(thing, Tensor)]
-        grads = {id(tensor.grad) for tensor in tensors if tensor.is_leaf}
+        if self._only_buffers:
+            tensors = [tensor for tensor in tensors if id(tensor) in buffers]
+        grads = {id(tensor.grad) for tensor in tensors if is_leaf(tensor)}
         self._states, self._arrays = [], []
         for tensor in tensors:
             self._keep(tensor, id(tensor) in buffers, id(tensor) in grads or isinstance(tensor, nn.Parameter))
@@ -71,7 +78,7 @@ class KeptTensors:
                 alias,
                 version_of(tensor),
                 tensor.requires_grad,
-                tensor.grad if tensor.is_leaf else None,
+                tensor.grad if is_leaf(tensor) else None,
                 alias.clone() if is_cloned else None,
             )
         )
@@ -109,7 +116,7 @@ class KeptTensors:
                 changed.append("a tensor")
                 if not lost:
                     set_version(tensor, state.version)
-            if tensor.is_leaf and (
+            if is_leaf(tensor) and (
                 tensor.requires_grad != state.wishes_grad or tensor.grad is not state.grad
             ):
                 changed.append("a gradient or requires_grad")
