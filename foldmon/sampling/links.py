@@ -238,38 +238,42 @@ class Glance:
 
     def __init__(self, links: list[ModuleLink]) -> None:
         self.others = [link for link in links if not link.is_plain]
-        modules = [(link.module, link.every_name) for link in links if link.is_plain]
-        living = [(weakref.ref(module), module, names) for find, names in modules if (module := find())]
-        self._hooks = [hooks for _, module, _ in living for hooks in forward_hooks_of(module)]
-        self._tensors = [part for _, module, _ in living for part in tensors_of(module)]
-        self._parents = [ref for ref, module, _ in living if submodules_of(module)]
-        self._owners = [(ref, names) for ref, _, names in living if names]
-        self._counts, self._then = self._counts_now(), self._attributes_now()
-        self._ids, self._children = self._tensors_now(), self._children_now()
+        found = ((link.module(), link.every_name) for link in links if link.is_plain)
+        living = [(module, names) for module, names in found if module is not None]
+        self._hooks = [hooks for module, _ in living for hooks in forward_hooks_of(module)]
+        every = [part for module, _ in living for part in tensors_of(module)]
+        self._tensors = [part for part in every if part]
+        # What holds submodules is held weakly.
+        self._parents = [(weakref.ref(m), names) for m, names in living if submodules_of(m)]
+        leaves = [(vars(module), names) for module, names in living if not submodules_of(module)]
+        self._sized = [own for own, _ in leaves] + every
+        self._places = [(own, name) for own, names in leaves for name in names]
+        self._ids, self._counts, self._then = self._ids_now(), self._counts_now(), self._values_now()
 
-    def _tensors_now(self) -> list[int]:
-        return [id(value) for part in self._tensors for value in part.values()]
+    def _ids_now(self) -> list[int]:
+        ids = [id(value) for part in self._tensors for value in part.values()]
+        for parent, names in self._parents:
+            if (module := parent()) is not None:
+                ids += [id(child) for child in submodules_of(module).values()]
+                own = vars(module)
+                ids.append(len(own))
+                ids += [id(own.get(name)) for name in names]
+        return ids
 
-    def _children_now(self) -> list[int]:
-        parents = [module for ref in self._parents if (module := ref()) is not None]
-        return [id(child) for module in parents for child in submodules_of(module).values()]
+    def _counts_now(self) -> tuple[int, int]:
+        return sum(map(len, self._hooks)), sum(map(len, self._sized))
 
-    def _counts_now(self) -> list[int]:
-        owned = [len(vars(module)) for ref, _ in self._owners if (module := ref()) is not None]
-        return [sum(map(len, self._hooks)), sum(owned)]
-
-    def _attributes_now(self) -> list[Any]:
-        owners = [(vars(module), names) for ref, names in self._owners if (module := ref()) is not None]
-        return [own.get(name, _GONE) for own, names in owners for name in names]
+    def _values_now(self) -> list[Any]:
+        parents = [(vars(m), names) for parent, names in self._parents if (m := parent()) is not None]
+        held = [own.get(name) for own, names in parents for name in names]
+        self._held = held  # so that the numbers in _ids stand for these alone
+        return [own[name] for own, name in self._places]
 
     def is_same(self) -> bool:
         """Whether nothing was exchanged, added or removed; False too when a module has gone."""
-        return (
-            self._tensors_now() == self._ids
-            and self._children_now() == self._children
-            and self._counts_now() == self._counts
-            and _same(self._attributes_now(), self._then)
-        )
-
-
-_GONE = object()
+        if self._ids_now() != self._ids or self._counts_now() != self._counts:
+            return False
+        try:
+            return _same([own[name] for own, name in self._places], self._then)
+        except KeyError:
+            return False
