@@ -12,7 +12,7 @@ OF_INPUTS = ("losses", "correct", "predicted")
 
 
 def lists(*names: str) -> re.Pattern[bytes]:
-    """Matches these names with their values, lists of numbers however nested, in the bytes of a record.
+    r"""Matches these names with their values, lists of numbers however nested, in the bytes of a record.
 
     Between the brackets there is neither text nor an object, so that the list ends at the last bracket before
     the next name or brace. In a string the name's quotes would be escaped, so that nothing matches there.

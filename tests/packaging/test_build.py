@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,10 @@ pytestmark = pytest.mark.slow
 
 
 def run(*command, **options):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
+    # Without PYTHONPATH, which would find the checkout.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [str(part) for part in command]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -85,8 +85,8 @@ def to_labels(labels: Any, size: int) -> Any:
 
     Example:
         >>> from foldmon.folding.data.labels import to_labels
-        >>> to_labels([0.5, 1.5], 2), to_labels(["cat", "dog"], 2).tolist()
-        (tensor([0.5000, 1.5000]), ['cat', 'dog'])
+        >>> to_labels([0.5, 1.5], 2).tolist(), to_labels(["cat", "dog"], 2).tolist()
+        ([0.5, 1.5], ['cat', 'dog'])
     """
     if labels is None or isinstance(labels, Tensor | np.ndarray):
         return _with_rows(_to_tensor(labels), size)

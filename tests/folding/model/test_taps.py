@@ -520,7 +520,7 @@ def test_nan_and_infinite_values_are_counted_and_named_by_layer() -> None:
     assert any(note.startswith("/tanh met 12 ") for note in report.notes)
     named = [note.split()[0] for note in report.coverage.notes if "NaN or infinite" in note]
     assert named == ["/tanh", "/sigmoid"]
-    assert "/tanh met NaN or infinite values" in str(report.coverage)
+    assert "/tanh, /sigmoid (2 places) met NaN or infinite values" in str(report.coverage)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
