@@ -70,7 +70,7 @@ class RunningMonitor(Monitor):
         self.history: deque[FoldingReport] = deque(maxlen=_HISTORY)
         self.skipped = 0
         self._subject = subject
-        self._step = step
+        self._step = self._begun = step
         self._logged = Logged()
         self._alarm = Alarm(on_warning)
         self._rotation = Rotation(subject.pairs, config.points, config.seed)
@@ -149,10 +149,13 @@ class RunningMonitor(Monitor):
     # What the user tells
 
     def step(self, number: int | None = None) -> None:
+        counted = 0
         if self._counter is not None:
             self._counter.close()
-            self._counter = None
-        reached = self._step + 1 if number is None else required_whole("the number of a step", number)
+            counted, self._counter = self._step - self._begun, None
+        # The first step that is told by hand may have been seen before it was told.
+        after = self._step if counted == 1 else self._step + 1
+        reached = after if number is None else required_whole("the number of a step", number)
         if reached != self._step:
             self._step = reached - 1
             self._advance()
@@ -221,7 +224,8 @@ class RunningMonitor(Monitor):
         if self._first.take_back():
             self.report = None
             self.history.clear()
-        self._step, self.skipped = step, skipped
+        self._step = self._begun = step
+        self.skipped = skipped
         self._timetable.resume(step)
         self._alarm.load_state_dict(state["alarm"])
         if fingerprint == self._subject.pairs.fingerprint():

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from foldmon.folding.undisturbed.containers import items_of
 from foldmon.folding.undisturbed.reach import ATOMS
 from foldmon.torch_internals import OF_EVERY_MODULE, forward_hooks_of, submodules_of, tensors_of
 
@@ -213,7 +214,9 @@ def _same(now: Any, then: Any) -> bool:
 
 def _flat(container: Any) -> list[Any]:
     """What a container holds; of a dict keys and values in turn."""
-    return [x for pair in container.items() for x in pair] if isinstance(container, dict) else list(container)
+    if isinstance(container, dict):
+        return [x for pair in dict.items(container) for x in pair]
+    return items_of(container)
 
 
 def _set_item(items: list[Any], place: int, value: Any) -> None:

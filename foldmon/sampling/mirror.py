@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from foldmon.folding.undisturbed.containers import items_of, size_of
 from foldmon.folding.undisturbed.reach import ATOMS, LONG, left_alone, runs_dry, slots_of, walk
 from foldmon.folding.undisturbed.stand_in import StandIn
 from foldmon.folding.undisturbed.tensors import LARGE, address
@@ -138,20 +139,19 @@ class Mirror:
     def _parts_of_object(self, one: Any, other: Any) -> Iterable[tuple[Any, Any]]:
         pairs: list[tuple[Any, Any]] = []
         if isinstance(one, dict | list | deque | tuple | set | frozenset):
-            if len(one) != len(other):
+            if size_of(one) != size_of(other):
                 raise CannotCopyError(f"the copy of a {type(one).__name__} that it holds has another length")
             if not isinstance(one, tuple | frozenset):
-                if len(one) > LONG:
-                    raise CannotCopyError(f"it holds a {type(one).__name__} of {len(one):,} items")
+                if size_of(one) > LONG:
+                    raise CannotCopyError(f"it holds a {type(one).__name__} of {size_of(one):,} items")
                 self._links.append(ContainerLink(one, other))
             if isinstance(one, set | frozenset):
-                if any(type(item) not in ATOMS for item in one):
+                if any(type(item) not in ATOMS for item in items_of(one)):
                     raise CannotCopyError("it holds a set of objects, whose copies cannot be told apart")
-            elif isinstance(one, dict) and one.keys() == other.keys():
-                pairs += [(one[name], other[name]) for name in one]
+            elif isinstance(one, dict) and dict.keys(one) == dict.keys(other):
+                pairs += [(value, dict.__getitem__(other, name)) for name, value in dict.items(one)]
             else:
-                items = (x.values() if isinstance(x, dict) else x for x in (one, other))
-                pairs += zip(*items, strict=True)
+                pairs += zip(items_of(one), items_of(other), strict=True)
         attributes = getattr(one, "__dict__", None)
         if isinstance(attributes, dict) and attributes:
             self._links.append(ContainerLink(attributes, vars(other)))

@@ -546,3 +546,44 @@ def test_the_model_is_free_to_go_while_it_is_watched():
     gc.collect()
     assert reference() is None
     monitor.close()
+
+
+class Evasive(tuple):
+    """Counts and goes through itself in no way, as some libraries' containers."""
+
+    def __len__(self):
+        raise NotImplementedError
+
+    def __iter__(self):
+        raise NotImplementedError
+
+
+class Shouting(dict):
+    """A mapping whose items are others than it holds."""
+
+    def __iter__(self):
+        return iter("ab")
+
+    def keys(self):
+        return ["a", "b"]
+
+    def values(self):
+        raise NotImplementedError
+
+
+class Sulking(list):
+    """A list that says it is empty."""
+
+    def __len__(self):
+        return 0
+
+
+@pytest.mark.parametrize("background", [True, False])
+@pytest.mark.parametrize("make", [Evasive, Sulking, lambda items: Shouting(enumerate(items))])
+def test_containers_that_answer_in_their_own_way(make, background):
+    model = network()
+    model.kept = make([1.0, torch.zeros(3), "text"])
+    monitor = watched(model, background=background)
+    train(model, 10)
+    assert follows(monitor, model)
+    assert len(monitor.history) >= 3

@@ -232,6 +232,15 @@ def test_steps_can_be_told_by_hand(mlp, held_out):
     assert monitor.steps == 5, "from the first call on, these calls only"
 
 
+def test_steps_told_by_hand_after_each_step_that_is_seen_are_those_steps(mlp, held_out):
+    optimizer = sgd(mlp)
+    monitor = foldmon.watch(mlp, held_out, every=1000, exporters=[])
+    for _ in range(4):
+        train(mlp, 1, optimizer)
+        monitor.step()
+    assert monitor.steps == 4
+
+
 def test_what_is_no_optimizer_is_refused(mlp, held_out):
     with pytest.raises(TypeError, match=r"must be a torch\.optim\.Optimizer, got str.*monitor\.step"):
         foldmon.watch(mlp, held_out, optimizer="adam", exporters=[])

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from foldmon.folding.undisturbed.containers import items_of, size_of
 from foldmon.folding.undisturbed.reach import LONG, Far, GlobalName, data_of, runs_dry, slots_of, walk
 from foldmon.folding.undisturbed.stand_in import StandIn
 from foldmon.folding.undisturbed.tensors import KeptTensors
@@ -126,10 +127,11 @@ def kept(
 def _protect(thing: Any) -> None:
     """In the place of an iterator, where it is held, put a copy of it, or a stand-in that says what it is."""
     held: list[tuple[Callable[[Any], object], Any]]
-    if isinstance(thing, dict) and len(thing) <= LONG:
-        held = [(functools.partial(dict.__setitem__, thing, key), value) for key, value in thing.items()]
-    elif isinstance(thing, list) and len(thing) <= LONG:
-        held = [(functools.partial(thing.__setitem__, place), value) for place, value in enumerate(thing)]
+    if isinstance(thing, dict) and size_of(thing) <= LONG:
+        held = [(functools.partial(dict.__setitem__, thing, key), value) for key, value in dict.items(thing)]
+    elif isinstance(thing, list) and size_of(thing) <= LONG:
+        places = enumerate(items_of(thing))
+        held = [(functools.partial(list.__setitem__, thing, place), value) for place, value in places]
     elif isinstance(thing, type):
         held = [(functools.partial(setattr, thing, name), value) for name, value in data_of(thing).items()]
     elif isinstance(thing, GlobalName | types.CellType):
@@ -172,7 +174,7 @@ def _same(now: Any, then: Any) -> bool:
 
 
 def _keep_dict(mapping: dict[Any, Any]) -> Restore:
-    if len(mapping) > LONG:
+    if size_of(mapping) > LONG:
         return _keep_length(mapping, mapping.popitem)
     keys, values = list(dict.keys(mapping)), list(dict.values(mapping))
     kind: Any = OrderedDict if isinstance(mapping, OrderedDict) else dict
@@ -189,11 +191,11 @@ def _keep_dict(mapping: dict[Any, Any]) -> Restore:
 
 
 def _keep_length(container: Any, drop: Callable[[], object]) -> Restore:
-    length = len(container)
+    length = size_of(container)
 
     def restore() -> bool:
-        longer = len(container) > length
-        while len(container) > length:
+        longer = size_of(container) > length
+        while size_of(container) > length:
             drop()
         return longer
 
@@ -201,12 +203,12 @@ def _keep_length(container: Any, drop: Callable[[], object]) -> Restore:
 
 
 def _keep_list(items: list[Any]) -> Restore:
-    if len(items) > LONG:
+    if size_of(items) > LONG:
         return _keep_length(items, items.pop)
-    then = list(items)
+    then = items_of(items)
 
     def restore() -> bool:
-        if _same(items, then):
+        if _same(items_of(items), then):
             return False
         list.__setitem__(items, slice(None), then)
         return True
@@ -216,12 +218,12 @@ def _keep_list(items: list[Any]) -> Restore:
 
 def _keep_filled(container: Any) -> Restore | None:
     """A set, a deque or a bytearray."""
-    if len(container) > LONG:
+    if size_of(container) > LONG:
         return None
-    then = list(container)
+    then = items_of(container)
 
     def restore() -> bool:
-        if _same(container, then):
+        if _same(items_of(container), then):
             return False
         container.clear()
         (container.update if isinstance(container, set) else container.extend)(then)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foldmon.folding.undisturbed.containers import items_of, size_of
 from foldmon.folding.undisturbed.undo import (
     Remembering,
     Undo,
@@ -184,16 +185,16 @@ class _Walk:
         self._look_at(value, write)
 
     def _keep_container(self, thing: Any) -> None:
-        if not isinstance(thing, list | dict | set | deque | tuple) or len(thing) > _LONGEST:
+        if not isinstance(thing, list | dict | set | deque | tuple) or size_of(thing) > _LONGEST:
             return
         if isinstance(thing, dict):
             self._keep_dict(thing)
             return
         if isinstance(thing, list):
-            self.undo.append(functools.partial(undo_list, thing, list(thing)))
+            self.undo.append(functools.partial(undo_list, thing, items_of(thing)))
         elif not isinstance(thing, tuple):
-            self.undo.append(functools.partial(undo_collection, thing, list(thing)))
-        first = list(itertools.islice(thing, _ELEMENTS))
+            self.undo.append(functools.partial(undo_collection, thing, items_of(thing)))
+        first = items_of(thing)[:_ELEMENTS]
         for place, value in enumerate(first):
             if isinstance(thing, list):
                 self._look_into(thing, place)

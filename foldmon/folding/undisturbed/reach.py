@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from foldmon.folding.undisturbed.containers import items_of, size_of
+
 LONG = 10_000
 """Items from which on a container is not looked into; one that has grown is cut to its length."""
 
@@ -203,13 +205,13 @@ def _parts_of_tensor(tensor: Tensor) -> Iterable[Any]:
 
 
 def _parts_of_dict(mapping: dict[Any, Any]) -> Iterable[Any]:
-    if len(mapping) > LONG:
+    if dict.__len__(mapping) > LONG:
         return _NOTHING
     return [x for x in (*dict.values(mapping), *dict.keys(mapping)) if type(x) not in ATOMS]
 
 
 def _parts_of_items(items: Any) -> Iterable[Any]:
-    return _NOTHING if len(items) > LONG else [x for x in items if type(x) not in ATOMS]
+    return _NOTHING if size_of(items) > LONG else [x for x in items_of(items) if type(x) not in ATOMS]
 
 
 def _parts_of_array(array: Any) -> Iterable[Any]:

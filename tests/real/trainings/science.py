@@ -140,7 +140,7 @@ def diffusion(line: Line) -> Outcome:
     noise, x = DDPMScheduler(100), torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     if line.on:
         times = torch.randint(100, (32,), generator=torch.Generator().manual_seed(1))
-        line.monitor = watch_accelerated(accelerator, model, ((x, times),), exporters=[], pairs=8, points=9)
+        line.monitor = watch_accelerated(accelerator, model, (x, times), exporters=[], pairs=8, points=9)
     losses = []
     for _ in range(12):
         clean, times = x[torch.randint(32, (8,))], torch.randint(100, (8,))
