@@ -44,7 +44,11 @@ class Watched:
     @property
     def curve(self) -> dict[int, tuple[float, float, float]]:
         """phi and its interval by step."""
-        return {record["step"]: (record["phi"], *record["phi_interval"]) for record in self.records}
+        unknown = (math.nan, math.nan)  # of a single pair
+        return {
+            r["step"]: (r["phi"], *(r["phi_interval"] if None not in r["phi_interval"] else unknown))
+            for r in self.records
+        }
 
 
 def thinned(steps: Sequence[int], most: int) -> list[int]:

@@ -21,6 +21,7 @@ def timm_resnet(line: Line) -> Outcome:
     from PIL import Image
     from timm.data import create_loader
     from timm.data.dataset import ImageDataset
+    from timm.optim import create_optimizer_v2
 
     folder = Path(tempfile.mkdtemp())
     pixels = np.random.default_rng(0)
@@ -37,7 +38,7 @@ def timm_resnet(line: Line) -> Outcome:
         for training in (True, False)
     ]  # fmt: skip
     model = timm.create_model("resnet10t", num_classes=3)
-    optimizer = timm.optim.create_optimizer_v2(model, opt="lamb", lr=1e-3)
+    optimizer = create_optimizer_v2(model, opt="lamb", lr=1e-3)
     line(model, loaders[1])
     losses = []
     for _ in range(3):
@@ -132,6 +133,8 @@ def smp_fpn(line: Line) -> Outcome:
 
 @training("fastai Learner", "fastai", argument="learn.dls.valid, optimizer found")
 def fastai(line: Line) -> Outcome:
+    import fastai.callback.progress
+    import fastai.callback.schedule  # noqa: F401 (adds fit_one_cycle to Learner)
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner
 
@@ -174,6 +177,7 @@ def ultralytics(line: Line) -> Outcome:
     options = {
         "imgsz": 32,
         "batch": 8,
+        "nbs": 8,
         "workers": 0,
         "device": "cpu",
         "plots": False,
