@@ -1,7 +1,7 @@
 """Everything foldmon takes from inside torch: names without a promise, which a new torch may move.
 
 No other file says an underscored name of torch's, so that a new torch breaks this one alone. What is here
-holds for torch 2.4 and later, as far as released when this was written; each entry says what it rests on.
+holds for torch 2.6 and later, as far as released when this was written; each entry says what it rests on.
 """
 
 from __future__ import annotations
