@@ -29,14 +29,19 @@ def module_of(kind: str) -> Any:
     return None if kind in ("cpu", "meta") else getattr(torch, kind, None)
 
 
+def _kind() -> str:
+    """Type of the machine's accelerator, "cpu" without one; it is not begun."""
+    try:
+        device = torch.accelerator.current_accelerator()
+    except RuntimeError:  # torch 2.6, where there is none
+        device = None
+    return "cpu" if device is None else device.type
+
+
 def kind_in_use() -> str | None:
     """Type of the accelerator that this process has begun to use, None without one."""
-    if hasattr(torch, "accelerator"):
-        device = torch.accelerator.current_accelerator()
-        kind = None if device is None else device.type
-    else:  # before torch 2.6
-        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
-    module = module_of(kind or "cpu")
+    kind = _kind()
+    module = module_of(kind)
     if module is None or not _is_available(module):
         return None
     # A question to one that is not begun yet would begin it, in every process that only watches.
@@ -52,11 +57,7 @@ def devices_of(model: nn.Module) -> list[torch.device]:
 
 def names_of_devices() -> list[str]:
     """What the accelerators of this machine are called; empty without one."""
-    if hasattr(torch, "accelerator"):
-        device = torch.accelerator.current_accelerator()
-        kind = "cpu" if device is None else device.type
-    else:
-        kind = "cuda"
+    kind = _kind()
     module = module_of(kind)
     if module is None or not _is_available(module):
         return []
