@@ -10,6 +10,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -315,11 +316,12 @@ class RunningMonitor(Monitor):
     def _taken_from_training(self, seconds: float, worked: float) -> float:
         """What a probe costs: all its time, but beside training on the CPU that in which it computes.
 
-        Where both compute with several threads these are as many, so that it takes that share of each.
+        That of all its threads: where training computes with several, too, each step waits for the slowest of
+        them (measured with two on two cores: a second of computing cost training up to four and a half).
         """
         if not self._subject.background or not self._subject.on_cpu:
             return seconds
-        return min(seconds, worked)
+        return min(seconds, worked * torch.get_num_threads())
 
     def _costs(self) -> RunCosts:
         return {
