@@ -587,3 +587,12 @@ def test_containers_that_answer_in_their_own_way(make, background):
     train(model, 10)
     assert follows(monitor, model)
     assert len(monitor.history) >= 3
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_the_systems_generator_has_no_state_to_keep(background):
+    model = network()
+    model.dice = random.SystemRandom()
+    monitor = watched(model, background=background)
+    train(model, 5)
+    assert follows(monitor, model)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 import io
-import operator
-import random
 import types
 import warnings
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +19,19 @@ from torch import Tensor, nn
 
 from foldmon.folding.undisturbed.containers import items_of, size_of
 from foldmon.folding.undisturbed.reach import LONG, Far, GlobalName, data_of, runs_dry, slots_of, walk
+from foldmon.folding.undisturbed.restores import (
+    GENERATORS,
+    Restore,
+    keep_dict,
+    keep_filled,
+    keep_generator,
+    keep_list,
+    keep_state,
+    same,
+)
 from foldmon.folding.undisturbed.stand_in import StandIn
 from foldmon.folding.undisturbed.tensors import KeptTensors
 from foldmon.torch_internals import global_hooks
-
-Restore = Callable[[], bool]
-"""Puts something back where it has changed; says whether it had."""
 
 
 class Kept:
@@ -169,25 +174,8 @@ def _keeper_of(thing: Any) -> Restore | None:
     return _keep_slots(thing, names) if names else None
 
 
-def _same(now: Any, then: Any) -> bool:
-    return len(now) == len(then) and all(map(operator.is_, now, then))
-
-
 def _keep_dict(mapping: dict[Any, Any]) -> Restore:
-    if size_of(mapping) > LONG:
-        return _keep_length(mapping, mapping.popitem)
-    keys, values = list(dict.keys(mapping)), list(dict.values(mapping))
-    kind: Any = OrderedDict if isinstance(mapping, OrderedDict) else dict
-
-    def restore() -> bool:
-        if _same(dict.values(mapping), values) and _same(dict.keys(mapping), keys):
-            return False
-        kind.clear(mapping)
-        for key, value in zip(keys, values, strict=True):
-            kind.__setitem__(mapping, key, value)
-        return True
-
-    return restore
+    return keep_dict(mapping) if size_of(mapping) <= LONG else _keep_length(mapping, mapping.popitem)
 
 
 def _keep_length(container: Any, drop: Callable[[], object]) -> Restore:
@@ -203,33 +191,11 @@ def _keep_length(container: Any, drop: Callable[[], object]) -> Restore:
 
 
 def _keep_list(items: list[Any]) -> Restore:
-    if size_of(items) > LONG:
-        return _keep_length(items, items.pop)
-    then = items_of(items)
-
-    def restore() -> bool:
-        if _same(items_of(items), then):
-            return False
-        list.__setitem__(items, slice(None), then)
-        return True
-
-    return restore
+    return keep_list(items) if size_of(items) <= LONG else _keep_length(items, items.pop)
 
 
 def _keep_filled(container: Any) -> Restore | None:
-    """A set, a deque or a bytearray."""
-    if size_of(container) > LONG:
-        return None
-    then = items_of(container)
-
-    def restore() -> bool:
-        if _same(items_of(container), then):
-            return False
-        container.clear()
-        (container.update if isinstance(container, set) else container.extend)(then)
-        return True
-
-    return restore
+    return keep_filled(container) if size_of(container) <= LONG else None
 
 
 _UNSET = object()
@@ -293,7 +259,7 @@ def _keep_class(kind: type) -> Restore | None:
 
     def restore() -> bool:
         now = data_of(kind)
-        if _same(now.values(), then.values()) and now.keys() == then.keys():
+        if same(now.values(), then.values()) and now.keys() == then.keys():
             return False
         for name in now.keys() - then.keys():
             delattr(kind, name)
@@ -305,41 +271,11 @@ def _keep_class(kind: type) -> Restore | None:
     return restore
 
 
-def _keep_state(read: Callable[[], Any], write: Callable[[Any], object]) -> Restore:
-    then = read()
-
-    def restore() -> bool:
-        if _equal(read(), then):
-            return False
-        write(then)
-        return True
-
-    return restore
-
-
-def _equal(a: Any, b: Any) -> bool:
-    """Whether two states of a random generator are the same."""
-    if isinstance(a, Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, np.ndarray):
-        return np.array_equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
-    if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(map(_equal, a, b))
-    return bool(a == b)
-
-
-def _keep_numpys(generator: Any) -> Restore:
-    bits = generator.bit_generator if isinstance(generator, np.random.Generator) else generator
-    return _keep_state(lambda: bits.state, lambda state: setattr(bits, "state", state))
-
-
 def _keep_file(file: Any) -> Restore | None:
     try:
         if file.closed or not file.seekable():
             return None
-        return _keep_state(file.tell, file.seek)
+        return keep_state(file.tell, file.seek)
     except Exception:
         return None  # a file in name only
 
@@ -349,10 +285,7 @@ _KEEPERS: tuple[tuple[Any, Callable[[Any], Restore | None]], ...] = (
     (set | deque | bytearray, _keep_filled),
     (types.CellType | GlobalName, lambda place: _variable_of(place).keep()),
     (type, _keep_class),
-    (torch.Generator, lambda g: _keep_state(g.get_state, g.set_state)),
-    (np.random.Generator | np.random.BitGenerator, _keep_numpys),
-    (np.random.RandomState, lambda g: _keep_state(g.get_state, g.set_state)),
-    (random.Random, lambda g: _keep_state(g.getstate, g.setstate)),
+    (GENERATORS, keep_generator),
     (io.IOBase, _keep_file),
     (Tensor | nn.Module | tuple | frozenset | types.FunctionType | np.ndarray, lambda _: None),
 )

@@ -18,15 +18,12 @@ import torch
 from torch import Tensor
 
 from foldmon.folding.undisturbed.containers import items_of, size_of
+from foldmon.folding.undisturbed.restores import GENERATORS, keep_dict, keep_filled, keep_generator, keep_list
 from foldmon.folding.undisturbed.undo import (
     Remembering,
     Undo,
     undo_array,
     undo_class,
-    undo_collection,
-    undo_dict,
-    undo_list,
-    undo_of_generator,
     undo_tensor,
 )
 
@@ -113,8 +110,7 @@ class _Walk:
                 self._keep(thing)
 
     def _keep(self, thing: Any) -> None:
-        state = undo_of_generator(thing)
-        if state is not None:
+        if isinstance(thing, GENERATORS) and (state := keep_generator(thing)) is not None:
             self.undo.append(state)
         elif isinstance(thing, Tensor | np.ndarray):
             self._keep_array(thing)
@@ -191,9 +187,9 @@ class _Walk:
             self._keep_dict(thing)
             return
         if isinstance(thing, list):
-            self.undo.append(functools.partial(undo_list, thing, items_of(thing)))
+            self.undo.append(keep_list(thing))
         elif not isinstance(thing, tuple):
-            self.undo.append(functools.partial(undo_collection, thing, items_of(thing)))
+            self.undo.append(keep_filled(thing))
         first = items_of(thing)[:_ELEMENTS]
         for place, value in enumerate(first):
             if isinstance(thing, list):
@@ -202,8 +198,8 @@ class _Walk:
                 self._queue.append(value)
 
     def _keep_dict(self, thing: dict[Any, Any]) -> None:
-        self.undo.append(functools.partial(undo_dict, thing, dict(thing)))
-        for name in list(itertools.islice(thing, _ELEMENTS)):
+        self.undo.append(keep_dict(thing))
+        for name in list(itertools.islice(dict.keys(thing), _ELEMENTS)):
             self._look_into(thing, name)
 
     def _keep_object(self, thing: Any) -> None:
@@ -223,7 +219,8 @@ class _Walk:
             self._queue.extend((thing.func, *thing.args, *thing.keywords.values()))
 
     def _look_into(self, holder: Any, name: Any) -> None:
-        self._look_at(holder[name], functools.partial(holder.__setitem__, name))
+        base: Any = dict if isinstance(holder, dict) else list
+        self._look_at(base.__getitem__(holder, name), functools.partial(base.__setitem__, holder, name))
 
     def _look_at(self, value: Any, write: Callable[[Any], None]) -> None:
         """What a place holds; an iterator there is exchanged for one that remembers what it yielded."""

@@ -1,15 +1,11 @@
-"""How to undo changes of one object: a random generator, an array, a class, a container, an iterator."""
+"""How to undo changes of one object: an array, a tensor, a class, an iterator."""
 
 from __future__ import annotations
 
-import functools
 import itertools
-import random
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -36,20 +32,6 @@ class Remembering:
         return self._anew if self._yielded else self._iterator
 
 
-def undo_of_generator(thing: Any) -> Undo | None:
-    """How to put a random generator back; None for anything else."""
-    if isinstance(thing, torch.Generator):
-        return functools.partial(thing.set_state, thing.get_state())
-    if isinstance(thing, np.random.Generator | np.random.BitGenerator):
-        bits = thing.bit_generator if isinstance(thing, np.random.Generator) else thing
-        return functools.partial(setattr, bits, "state", bits.state)
-    if isinstance(thing, np.random.RandomState):
-        return functools.partial(thing.set_state, thing.get_state())
-    if isinstance(thing, random.Random) and not isinstance(thing, random.SystemRandom):
-        return functools.partial(thing.setstate, thing.getstate())
-    return None
-
-
 def undo_array(array: npt.NDArray[Any], kept: npt.NDArray[Any]) -> None:
     """Write to it only where it differs."""
     if array.tobytes() != kept.tobytes():
@@ -74,23 +56,3 @@ def undo_class(kind: type, own: dict[str, Any]) -> None:
     for name, value in own.items():
         if vars(kind).get(name, own) is not value:
             setattr(kind, name, value)
-
-
-def undo_dict(thing: dict[Any, Any], kept: dict[Any, Any]) -> None:
-    """The same entries in the same order."""
-    if list(thing) != list(kept) or any(thing[name] is not value for name, value in kept.items()):
-        dict.clear(thing)
-        dict.update(thing, kept)
-
-
-def undo_list(thing: list[Any], kept: list[Any]) -> None:
-    """The same elements."""
-    if len(thing) != len(kept) or any(a is not b for a, b in zip(thing, kept, strict=True)):
-        list.__setitem__(thing, slice(None), kept)
-
-
-def undo_collection(thing: set[Any] | deque[Any], kept: list[Any]) -> None:
-    """The same elements."""
-    if list(thing) != kept:
-        thing.clear()
-        (thing.update if isinstance(thing, set) else thing.extend)(kept)
