@@ -120,10 +120,15 @@ def set_version(tensor: Tensor, version: int) -> None:
         torch._C._autograd._unsafe_set_version_counter(tensor, version)  # type: ignore[arg-type]
 
 
-def global_hooks() -> tuple[dict[int, Any], ...]:
-    """The hooks that run around the forward of every module of the process."""
+class Listener:
+    """A hook of foldmon's around every module: it changes nothing, and is no reason to keep anything."""
+
+
+def global_hooks() -> list[Any]:
+    """The hooks of others that run around the forward of every module of the process."""
     home: Any = torch.nn.modules.module
-    return home._global_forward_pre_hooks, home._global_forward_hooks
+    hooks = [*home._global_forward_pre_hooks.values(), *home._global_forward_hooks.values()]
+    return [hook for hook in hooks if not isinstance(hook, Listener)]
 
 
 def forward_hooks_of(module: nn.Module) -> tuple[dict[int, Any], ...]:

@@ -14,11 +14,12 @@ from foldmon.monitor.lifetime import close_all
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
-    """Every test runs in a folder of its own, and leaves no monitor open."""
+    """Every test runs in a folder of its own, and leaves no monitor open and no hook around every module."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     yield
     close_all()
+    assert not nn.modules.module._has_any_global_hook(), "hooks around every module are left"
 
 
 @pytest.fixture(scope="session")

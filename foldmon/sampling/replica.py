@@ -42,7 +42,7 @@ class Replica:
 
     def __init__(self, model: nn.Module) -> None:
         self.stripped, self.news = 0, False
-        if any(global_hooks()):
+        if global_hooks():
             raise CannotCopyError("hooks run around every module of this process")
         self.module: nn.Module = self._copied(model, {})
         if len([*self.module.modules()]) != len([*model.modules()]):
@@ -67,7 +67,7 @@ class Replica:
         Raises:
             CannotCopyError: no copy can be private any more.
         """
-        if any(global_hooks()):
+        if global_hooks():
             raise CannotCopyError("hooks run around every module of this process")
         try:
             self.news = self._mirror.follow(self._copied)

@@ -6,6 +6,7 @@ import copy
 import functools
 import logging
 import random
+import threading
 import types
 import weakref
 
@@ -325,6 +326,29 @@ def test_hooks_around_every_module_hear_nothing_of_foldmon(caplog):
         assert "hooks run around every module" in caplog.text
     finally:
         handle.remove()
+
+
+def test_several_threads_watch_their_models_at_once():
+    """While one looks its model over, it listens around every module; another takes that for nothing."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Waits(nn.Module):
+        def forward(self, x):
+            if nn.modules.module._has_any_global_hook():
+                begun.set()
+                go_on.wait(60)
+            return x.relu()
+
+    monitors = []
+    slow, quick = nn.Sequential(network(), Waits()), network()
+    thread = threading.Thread(target=lambda: monitors.append(watched(slow)))
+    thread.start()
+    assert begun.wait(60)
+    monitors.append(watched(quick))
+    go_on.set()
+    thread.join()
+    assert all(map(runs_beside, monitors))
+    assert not nn.modules.module._has_any_global_hook()
 
 
 def test_a_large_array_is_shared_and_a_large_tensor_cloned_once():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from foldmon.folding.undisturbed.tensors import KeptTensors, address
-from foldmon.torch_internals import TorchDispatchMode, pytree
+from foldmon.torch_internals import Listener, TorchDispatchMode, pytree
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -64,16 +64,22 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
                         self._tensors.before_write(address(leaf))
 
 
+class _Note(Listener):
+    """Appends the modules that this thread runs to a list."""
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        self._modules, self._thread = modules, threading.get_ident()
+
+    def __call__(self, module: nn.Module, args: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self._modules.append(module)
+
+
 @contextmanager
 def traffic(tensors: KeptTensors) -> Iterator[Traffic]:
     """Note what the passes of this thread use until the end of the block."""
-    noted, thread = Traffic(tensors), threading.get_ident()
-
-    def note(module: nn.Module, args: Any) -> None:
-        if threading.get_ident() == thread:
-            noted.modules.append(module)
-
-    handle = register_module_forward_pre_hook(note)
+    noted = Traffic(tensors)
+    handle = register_module_forward_pre_hook(_Note(noted.modules))
     try:
         with noted:
             yield noted
