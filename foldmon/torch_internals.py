@@ -216,6 +216,11 @@ def default_store() -> Any:
     return torch.distributed.distributed_c10d._get_default_store()
 
 
+def class_of_pipeline_stages() -> type | None:
+    """The base class of stages of pipelines, None where no module that makes any was imported."""
+    return getattr(sys.modules.get("torch.distributed.pipelining.stage"), "_PipelineStageBase", None)
+
+
 def ranks_of_fsdp(module: Any) -> tuple[int, ...]:
     """Global ranks of a FullyShardedDataParallel module: its group's, in a hybrid one those of all groups.
 

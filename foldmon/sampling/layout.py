@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +12,8 @@ from torch import nn
 
 from foldmon.folding.model.unwrap import wrappers
 from foldmon.folding.results.statistics import Ints
-from foldmon.torch_internals import ranks_of_fsdp
+from foldmon.sampling.living import living
+from foldmon.torch_internals import class_of_pipeline_stages, ranks_of_fsdp
 
 _STAGES = ("PipelineStage", "_PipelineStageBase", "PipelineModule", "PipelineEngine", "Pipe")
 
@@ -118,15 +117,9 @@ def refuse_stages(model: Any) -> None:
 
 
 def _is_run_by_a_stage(model: Any) -> bool:
-    if "torch.distributed.pipelining.stage" not in sys.modules:
-        return False
+    base = class_of_pipeline_stages()
     # A stage keeps the module as it is and leaves no mark on it.
-    stages = (found for found in gc.get_objects() if _is_stage(type(found)))
-    return any(getattr(stage, "submod", None) is model for stage in stages)
-
-
-def _is_stage(kind: type) -> bool:
-    return any(cls.__name__ == "_PipelineStageBase" for cls in type.mro(kind)) if kind is not type else False
+    return base is not None and any(getattr(stage, "submod", None) is model for stage in living(base))
 
 
 def _replicated(model: nn.Module) -> tuple[int, ...] | None:

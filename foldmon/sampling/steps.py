@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import weakref
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
+from foldmon.sampling.living import living
 from foldmon.sampling.silence import Silence
 from foldmon.sampling.watched import Watched
 from foldmon.torch_internals import RemovableHandle
@@ -187,12 +187,7 @@ def _innermost(optimizer: Any) -> Optimizer:
 
 def _living_owner_exists(watched: Watched) -> bool:
     # A look through all objects: tens of milliseconds, once, instead of a hook on the user's model.
-    return any(_is_optimizer(found) and _owns(found, watched.parameters()) for found in gc.get_objects())
-
-
-def _is_optimizer(found: object) -> bool:
-    # type(), not isinstance(): the latter runs code of proxies and lazy modules.
-    return issubclass(type(found), Optimizer)
+    return any(_owns(optimizer, watched.parameters()) for optimizer in living(Optimizer))
 
 
 def _owns(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import threading
 import weakref
 
 import pytest
@@ -271,3 +272,23 @@ def test_a_counter_keeps_no_model_and_no_optimizer_alive(count):
     gc.collect()
     assert [reference() for reference in alive] == [None, None]
     assert counted.steps == 3
+
+
+def test_looking_for_an_optimizer_disturbs_no_other_thread(mlp, count):
+    """A list of all objects would hold tuples that another thread is building, which then fails to."""
+    failed, done = [], threading.Event()
+
+    def build():
+        while not done.is_set():
+            try:
+                tuple(number for number in range(200))
+            except SystemError as error:
+                failed.append(error)
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    for _ in range(20):
+        count(mlp)
+    done.set()
+    thread.join()
+    assert not failed
