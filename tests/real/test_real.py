@@ -11,6 +11,8 @@ from tests.real.training import TRAININGS
 EVERY_TIME = (
     "digits CNN, schedule, epochs",
     "GPT that returns (logits, loss)",
+)
+MORE = (
     "LSTM tagger: nothing to measure",
     "Lightning",
     "HF Trainer, BERT classifier",
@@ -19,12 +21,13 @@ EVERY_TIME = (
 
 
 def test_there_are_many() -> None:
-    assert set(EVERY_TIME) < set(TRAININGS)
+    assert {*EVERY_TIME, *MORE} < set(TRAININGS)
     assert len(TRAININGS) >= 25
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", EVERY_TIME)
+@pytest.mark.parametrize(
+    "name", [*EVERY_TIME, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)]
+)
 def test_the_line_works_and_changes_nothing(name: str) -> None:
     row = compared(name, timeout=240)
     assert row["works"], row

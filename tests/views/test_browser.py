@@ -17,7 +17,6 @@ from tests.views.server import tensorboard
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: no chromium or google-chrome on the PATH"),
-    pytest.mark.slow,
 ]
 
 _LOADED = "document.documentElement?.dataset.loaded"

@@ -188,7 +188,6 @@ def test_a_linked_journal_activates_no_tab_since_it_is_not_shown(tmp_path):
     assert not FoldingPlugin(base_plugin.TBContext(logdir=str(tmp_path / "logs"))).is_active()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fast", ["true", "false"])
 def test_the_exporters_events_activate_the_tab_without_a_look(tmp_path, fast):
     logdir = tmp_path / "logs"

@@ -19,7 +19,6 @@ WORKER = Path(__file__).with_name("worker.py")
 
 pytestmark = [
     pytest.mark.skipif(not dist.is_available(), reason="this torch has no distributed package"),
-    pytest.mark.slow,
     pytest.mark.timeout(600),
 ]
 
@@ -27,9 +26,11 @@ pytestmark = [
 @pytest.mark.parametrize(
     "scenario",
     [
-        "accelerate1", "accelerate2", "trainer1", "trainer2",
-        "lightning_ddp", "lightning_fsdp1", "lightning_fsdp2", "lightning_parallel",
-        "deepspeed1", "deepspeed2", "deepspeed3",
+        "accelerate2", "lightning_parallel",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in (
+            "accelerate1", "trainer1", "trainer2", "lightning_ddp", "lightning_fsdp1", "lightning_fsdp2",
+            "deepspeed1", "deepspeed2", "deepspeed3",
+        )),
     ],
 )  # fmt: skip
 def test_all_ranks_measure_what_one_does(scenario):
