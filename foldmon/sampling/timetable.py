@@ -11,9 +11,9 @@ from foldmon.sampling.contract import Contract
 WISHED = 50
 """The wished interval is this part of the steps so far: so many points while their number grows e-fold."""
 _FIRST = 0.1  # share of the allowance that the point before training may take
-# The allowance is spent evenly over the logarithm of the steps, since a run may be of any length: what is
-# left of it falls by a factor of e while the number of steps, and 25 before them, grows by e**1.5.
-_SPREAD, _EARLY = 1.5, 25
+# The allowance is spent evenly over the logarithm of the steps, since a run may be of any length: of what is
+# left of it half goes while the number of steps, and 25 before them, doubles.
+_EARLY = 25
 _FIRST_LOOK = 16  # steps until those who must know beforehand meet again, where the pace is not known yet
 
 
@@ -146,8 +146,7 @@ class Timetable:
             return max(now_free * _FIRST, min(now_free, least))
         last, credit = self._last
         free = now_free - credit
-        begin = (self._begin or 0) - _EARLY
-        apart = math.log((step - begin) / (last - begin)) if step > last else 0.0
-        spend = free + credit * (1.0 if credit < 0 else -math.expm1(-apart / _SPREAD))
+        passed = max(step - last, 0) / (step - (self._begin or 0) + _EARLY)
+        spend = free + credit * (passed if credit > 0 else 1.0)
         room = self._wished(step) * self._seconds_a_step(step, now)
         return min(spend, max(room, least))
