@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from foldmon.folding.undisturbed.containers import items_of, size_of
 from foldmon.folding.undisturbed.reach import ATOMS, LONG, left_alone, runs_dry, slots_of, walk
 from foldmon.folding.undisturbed.stand_in import StandIn
-from foldmon.folding.undisturbed.tensors import LARGE, address
+from foldmon.folding.undisturbed.tensors import LARGE, address, is_its_memory
 from foldmon.sampling.links import Change, ContainerLink, Glance, ModuleLink, OtherStructureError, state_of
-from foldmon.torch_internals import copy_all, forward_hooks_of, version_of
+from foldmon.torch_internals import copy_all, forward_hooks_of, unseen, version_of
 
 _MOST = 200_000  # pairs
 _STATEFUL: Any = np.ndarray | torch.Generator | np.random.Generator | np.random.RandomState | random.Random
@@ -65,6 +65,9 @@ class Mirror:
         self.modules: list[nn.Module] = []
         self._tensors: list[tuple[Tensor, Tensor]] = []
         self._large: list[tuple[Tensor, Tensor, list[int | None]]] = []
+        self._packed: list[
+            tuple[Tensor, Tensor]
+        ] = []  # of the copy, that hold more than values; their memory
         self._states: list[tuple[Any, Any]] = []
         self._module_links: list[ModuleLink] = []
         self._links: list[ContainerLink] = []
@@ -168,7 +171,20 @@ class Mirror:
             self._tensors.append((one, other))
         else:
             self._large.append((one, other, [version_of(one), version_of(other)]))
-        return ()
+        return self._parts_of_tensor(one, other) if is_its_memory(one) else ()
+
+    def _parts_of_tensor(self, one: Tensor, other: Tensor) -> Iterable[tuple[Any, Any]]:
+        """What a tensor holds beside its values, such as the scales of a quantized weight."""
+        own, theirs = vars(one), vars(other)
+        if all(type(value) in ATOMS for value in own.values()):
+            return ()
+        for name, value in own.items():
+            if theirs.get(name) is value and id(value) in self._known:
+                theirs[name] = self._known[id(value)]  # its class copies what holds it by reference
+        self._links.append(ContainerLink(own, theirs))
+        with unseen():
+            self._packed.append((other, other.detach()))
+        return [(value, theirs.get(name)) for name, value in own.items()]
 
     def _refuse_shared(self, shared: list[Any]) -> None:
         live = {address(one) for one, _ in self._tensors}
@@ -277,6 +293,10 @@ class Mirror:
         """Let the copy hold what it held before it ran; tensors' values come with the next :meth:`follow`."""
         for link in self._every_link:
             link.put_back()
+        with torch.no_grad(), unseen():
+            for tensor, memory in self._packed:
+                if tensor.shape != memory.shape or tensor.data_ptr() != memory.data_ptr():
+                    tensor.data = memory  # laid out anew by a pass
 
 
 def _absent(value: Any) -> StandIn:

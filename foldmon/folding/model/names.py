@@ -6,7 +6,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-_WRAPPED = ("_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+from foldmon.torch_internals import WRAPPED_BY_COMPILE
+
+_WRAPPED = ("_fsdp_wrapped_module", "_checkpoint_wrapped_module", WRAPPED_BY_COMPILE)
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
@@ -19,7 +21,7 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def without_wrappers(name: str) -> str:
-    """A module's path as it is without what FSDP and activation checkpointing wrap around modules.
+    """A module's path as it is without what FSDP, activation checkpointing and torch.compile wrap around.
 
     Example:
         >>> from foldmon.folding.model.names import without_wrappers

@@ -49,5 +49,9 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def dtype_of(model: nn.Module) -> torch.dtype | None:
-    """Dtype of the first floating-point parameter, None for a model without any."""
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    """Dtype of the first floating-point parameter, None for a model without any.
+
+    Numbers of one byte are how weights are stored; no model takes its inputs so.
+    """
+    kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return next((kind for kind in kinds if kind.itemsize > 1), None)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from foldmon.folding.undisturbed.reach import is_leaf
-from foldmon.torch_internals import is_lazy, set_version, version_of
+from foldmon.torch_internals import is_lazy, set_version, unseen, version_of
 
 LARGE = 16 * 2**20
 """Bytes from which on a tensor that is no buffer, or an array, is not cloned where nothing writes to it."""
@@ -60,14 +60,16 @@ class KeptTensors:
             tensors = [tensor for tensor in tensors if id(tensor) in buffers]
         grads = {id(tensor.grad) for tensor in tensors if is_leaf(tensor)}
         self._states, self._arrays = [], []
-        for tensor in tensors:
-            self._keep(tensor, id(tensor) in buffers, id(tensor) in grads or isinstance(tensor, nn.Parameter))
+        with unseen():  # a class of tensors may answer for torch's functions
+            for tensor in tensors:
+                is_weight = id(tensor) in grads or isinstance(tensor, nn.Parameter)
+                self._keep(tensor, id(tensor) in buffers, is_weight)
         for thing in things:
             if isinstance(thing, np.ndarray) and thing.nbytes <= LARGE and thing.flags.writeable:
                 self._arrays.append((thing, thing.copy()))
 
     def _keep(self, tensor: Tensor, always: bool, never: bool) -> None:
-        if is_lazy(tensor) or tensor.layout != torch.strided or type(tensor) not in _PLAIN:
+        if is_lazy(tensor) or tensor.layout != torch.strided or not is_its_memory(tensor):
             return  # its object stays in its place, that is all
         size = tensor.numel() * tensor.element_size()
         is_cloned = always or (size <= LARGE and not never) or address(tensor) in self.written
@@ -101,7 +103,7 @@ class KeptTensors:
         for state in self._states:
             tensor = state.tensor
             is_moved = version_of(tensor) != state.version
-            with torch.no_grad():
+            with torch.no_grad(), unseen():
                 if _memory(tensor) != _memory(state.alias):
                     tensor.data = state.alias
                     changed.append("the memory of a tensor")
@@ -134,6 +136,12 @@ class KeptTensors:
 
 
 _PLAIN = (Tensor, nn.Parameter, nn.Buffer) if hasattr(nn, "Buffer") else (Tensor, nn.Parameter)
+
+
+def is_its_memory(tensor: Tensor) -> bool:
+    """Whether a tensor is what its memory holds, and does not stand for others (as DTensor does)."""
+    kind = type(tensor)
+    return kind in _PLAIN or kind.__torch_dispatch__ == Tensor.__torch_dispatch__
 
 
 def address(tensor: Tensor) -> int:
