@@ -16,7 +16,7 @@ from foldmon.folding.model.unwrap import require_module, unwrap
 from foldmon.folding.results.heads import Classes
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.statistics import Ints
-from foldmon.folding.sampled import measure_sampled
+from foldmon.folding.sampled.report import measure_sampled
 from foldmon.folding.undisturbed.compiled import compiled_functions
 from foldmon.folding.undisturbed.kept import kept
 from foldmon.folding.undisturbed.random_state import preserved_random_state

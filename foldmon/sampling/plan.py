@@ -17,7 +17,7 @@ from foldmon.folding.results.nested import FEWEST_POINTS
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.score import HeldOutScore
 from foldmon.folding.results.statistics import Ints
-from foldmon.folding.sampled import measure_sampled
+from foldmon.folding.sampled.report import measure_sampled
 
 
 @dataclass(frozen=True)

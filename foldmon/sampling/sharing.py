@@ -14,7 +14,8 @@ from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.score import Predictions
 from foldmon.folding.results.statistics import Ints
-from foldmon.folding.sampled import WalkedPaths, report_of_samples, walk
+from foldmon.folding.sampled.report import report_of_samples
+from foldmon.folding.sampled.walk import WalkedPaths, walk
 from foldmon.folding.undisturbed.buffers import exchanged_buffers
 from foldmon.sampling.plan import Plan
 from foldmon.sampling.team import Team, resharded

@@ -21,7 +21,8 @@ from workloads import WORKLOADS, Workload, mlp
 
 from foldmon import Pairs
 from foldmon.folding.model.prober import Prober
-from foldmon.folding.sampled import measure_sampled, paths_at_once
+from foldmon.folding.sampled.report import measure_sampled
+from foldmon.folding.sampled.walk import paths_at_once
 
 DEPTHS = (
     Workload(

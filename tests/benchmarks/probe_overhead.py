@@ -20,7 +20,8 @@ from workloads import WORKLOADS, Workload
 
 from foldmon import Pairs
 from foldmon.folding.model.prober import Prober
-from foldmon.folding.sampled import measure_sampled, paths_at_once
+from foldmon.folding.sampled.report import measure_sampled
+from foldmon.folding.sampled.walk import paths_at_once
 
 
 def bare_pass(model: nn.Module, prober: Prober, workload: Workload) -> Callable[[], None]:

@@ -17,7 +17,7 @@ from foldmon.folding.held_out import HeldOutPanel
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.blocks import BlockPanel
 from foldmon.folding.results.decision import certainty
-from foldmon.folding.sampled import measure_sampled
+from foldmon.folding.sampled.report import measure_sampled
 from foldmon.monitor.summary import report_table
 
 CLASSES = 3

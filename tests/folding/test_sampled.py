@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 import foldmon
 from foldmon import Pairs
-from foldmon.folding import sampled
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.report import FoldingReport
+from foldmon.folding.sampled import walk
 from foldmon.folding.symbols import registry
 
 
@@ -55,7 +55,7 @@ def test_groups_of_codes_do_not_matter(
     ends = torch.randint(-2, 3, (2, 5, 1, 8, 8)).to(dtype)
     whole = foldmon.measure(model, (ends[0], ends[1]), points=5)
     assert (whole.r2.sum(0) > 0).tolist() == [True] * 4
-    monkeypatch.setattr(sampled, "_CODES_BYTES", codes)
+    monkeypatch.setattr(walk, "CODES_BYTES", codes)
     parts = foldmon.measure(model, (ends[0], ends[1]), points=5, chunk=chunk)
     for a, b in zip(numbers(whole), numbers(parts), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -65,7 +65,7 @@ def test_groups_of_codes_do_not_matter(
 def test_passes_are_few_equal_and_small_enough(paths: int, points: int, rows: int) -> None:
     passes, left = [], paths
     while left:
-        passes.append(sampled.paths_at_once(left, points, rows))
+        passes.append(walk.paths_at_once(left, points, rows))
         left -= passes[-1]
     most = max(1, rows // points)
     assert len(passes) == -(-paths // most)

@@ -4,7 +4,7 @@ import numpy as np
 
 import foldmon
 from foldmon.folding.model.prober import Prober
-from foldmon.folding.sampled import measure_sampled
+from foldmon.folding.sampled.report import measure_sampled
 from foldmon.monitor.summary import report_table
 from foldmon.sampling.rotation import Rotation
 

@@ -27,7 +27,7 @@ def net() -> nn.Module:
 
 def share(model: nn.Module, ends: foldmon.Pairs, places: list[int]) -> foldmon.FoldingReport:
     from foldmon.folding.model.prober import Prober
-    from foldmon.folding.sampled import measure_sampled
+    from foldmon.folding.sampled.report import measure_sampled
 
     return measure_sampled(Prober(model, ends), 17, np.array(places))
 

@@ -22,7 +22,7 @@ from foldmon.folding.results.statistics import (
     Ints,
     bootstrap_interval,
 )
-from foldmon.folding.sampled import sampled_report
+from foldmon.folding.sampled.report import sampled_report
 
 DEFAULT_TOLERANCE = 0.01
 BLOCK = 32

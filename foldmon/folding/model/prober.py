@@ -21,7 +21,8 @@ from foldmon.folding.data.trees import call, map_tensors
 from foldmon.folding.model.batch_axis import batch_first
 from foldmon.folding.model.calling import given, other_calls
 from foldmon.folding.model.last_logits import ask_for_last_logits
-from foldmon.folding.model.memory import keep_freed_memory
+from foldmon.folding.model.manner import Manner
+from foldmon.folding.model.memory import keep_freed_memory, most_rows
 from foldmon.folding.model.names import choose
 from foldmon.folding.model.paths import StraightPaths
 from foldmon.folding.model.scout import (
@@ -42,7 +43,6 @@ from foldmon.folding.results.decision import CERTAINTY
 from foldmon.folding.results.heads import Classes, Head
 from foldmon.folding.results.targets import Targets
 from foldmon.folding.symbols.activations import Reading
-from foldmon.folding.undisturbed.accelerator import SHARE, free_bytes
 from foldmon.folding.undisturbed.captures import GATE
 from foldmon.folding.undisturbed.flags import eager_eval
 from foldmon.torch_internals import is_lazy
@@ -53,16 +53,9 @@ Forward = Callable[[nn.Module, Any], Any]
 Look = Callable[[int, Reading], None]
 """Receives a site's index and its reading, values of shape (R, ...), during the pass."""
 
-_CHUNK_BYTES = {"cpu": 16 * 2**20}
-_CHUNK_BYTES_DEVICE = 256 * 2**20
-
 
 class ModelChangedError(RuntimeError):
     """The model does not run as it did when its sites were found; make a new :class:`Prober`."""
-
-
-class TooLittleMemoryError(RuntimeError):
-    """What is free on a device is left to training; a later measurement may find more."""
 
 
 class Prober:
@@ -143,7 +136,7 @@ class Prober:
         self.irregular: dict[str, str] = {}
         self._look: Look | None = None
         self._met: set[int] = set()
-        self._signature: tuple[Any, ...] | None = None
+        self._manner = Manner()
         if self.device.type == "cpu":
             keep_freed_memory()
         self._active = False
@@ -187,21 +180,10 @@ class Prober:
         self.irregular.clear()
         self._taps = Taps(self.model, self._visit, lean=True)
         self._taps.sorted, self._taps.may_draw = self.sorted, self.may_draw
-        self._first_shapes: dict[str, torch.Size] | None = {}
+        self._manner.begin()
 
     def _most_rows(self) -> int:
-        """Rows of a pass that the memory target allows, and on a device a share of what is free now."""
-        target = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_DEVICE)
-        free = None if self._chunk else free_bytes(self.device)
-        if free is not None:
-            # Within four times the target is all that lives at once.
-            target = min(target, int(SHARE * free) // 4)
-            if target < self._found.bytes_a_row:
-                raise TooLittleMemoryError(
-                    f"{free / 2**20:,.0f} MiB are free on {self.device}, of which a probe takes at most "
-                    f"{SHARE:.0%}, and one input needs about {4 * self._found.bytes_a_row / 2**20:,.0f} MiB"
-                )
-        return self._chunk or max(1, target // self._found.bytes_a_row)
+        return self._chunk or most_rows(self.device, self._found.bytes_a_row)
 
     @contextmanager
     def active(self) -> Iterator[Prober]:
@@ -232,28 +214,6 @@ class Prober:
                 if not self.irregular:
                     return found
                 self._leave_out_irregular()
-
-    def _check(self, classes: bool) -> None:
-        """Compare the first pass of a measurement with that of the one before."""
-        shapes, self._first_shapes = self._first_shapes, None
-        assert shapes is not None
-        seen = self._taps.sightings
-        signature = (
-            [(site, self._shape_of_a_row(site, shape)) for site, shape in shapes.items()],
-            classes,
-            set(seen.executed),
-            {place: name for place, (name, _) in seen.kinks.items()},
-            dict(seen.not_covered),
-        )
-        if self._signature is not None and signature != self._signature:
-            raise ModelChangedError(f"{type(self.model).__name__} runs in another way than before")
-        self._signature = signature
-
-    def _shape_of_a_row(self, site: str, shape: torch.Size) -> list[float]:
-        sizes: list[float] = list(shape)
-        if site in self.axes and len(sizes) > self.axes[site]:
-            sizes[self.axes[site]] /= self._count
-        return sizes if site in self.axes else []
 
     def placed(self, inputs: Any) -> Any:
         """Inputs on the device, and in the type, in which the model takes each."""
@@ -348,8 +308,8 @@ class Prober:
             self._taps.pause()
         self.evaluations += self._count
         logits = None if self.head is None else self.head.logits(output, self._count)
-        if self._first_shapes is not None:
-            self._check(logits is not None)
+        if not self._manner.is_as_before(self._taps.sightings, self.axes, self._count, logits is not None):
+            raise ModelChangedError(f"{type(self.model).__name__} runs in another way than before")
         if self.head is None or logits is None:
             return None
         self._note_certainty(paths, t, self.head, logits)
@@ -371,8 +331,7 @@ class Prober:
     def _visit(self, site: str, reading: Reading) -> None:
         if self._look is None:
             return  # on the way to the modules that embed the ends of the paths
-        if self._first_shapes is not None:
-            self._first_shapes[site] = reading.values.shape
+        self._manner.saw(site, reading.values.shape)
         place = self._places.get(site)
         if place is None:
             if site not in self.axes and site not in self._found.not_covered:

@@ -26,7 +26,8 @@ from torch import nn
 
 import foldmon
 from foldmon.folding.model.prober import Prober
-from foldmon.folding.sampled import measure_sampled, paths_at_once
+from foldmon.folding.sampled.report import measure_sampled
+from foldmon.folding.sampled.walk import paths_at_once
 from foldmon.folding.undisturbed.accelerator import module_of, names_of_devices
 from foldmon.journal.following import read_journal
 from tests.benchmarks.gpu.models import Workload, workloads

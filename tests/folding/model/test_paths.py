@@ -13,7 +13,7 @@ import foldmon
 from foldmon.folding.model import embedded
 from foldmon.folding.model.lines import between
 from foldmon.folding.model.prober import Prober
-from foldmon.folding.sampled import measure_sampled
+from foldmon.folding.sampled.report import measure_sampled
 
 
 class Pixels(nn.Module):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from foldmon import Pairs
 from foldmon.folding.model.prober import ModelChangedError, Prober
 from foldmon.folding.results.report import FoldingReport
-from foldmon.folding.sampled import measure_sampled
+from foldmon.folding.sampled.report import measure_sampled
 from foldmon.folding.symbols import registry
 
 INPUTS = Pairs(torch.zeros(3, 4), torch.ones(3, 4))

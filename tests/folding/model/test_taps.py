@@ -17,7 +17,7 @@ import foldmon
 from foldmon import Pairs
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.model.scout import NO_CLASS
-from foldmon.folding.sampled import measure_sampled
+from foldmon.folding.sampled.report import measure_sampled
 from foldmon.folding.symbols.registry import _by_class
 
 ENDS = (torch.zeros(3, 4), torch.ones(3, 4))

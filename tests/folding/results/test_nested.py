@@ -11,7 +11,7 @@ import foldmon
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.distances import Distances
 from foldmon.folding.results.nested import Nested
-from foldmon.folding.sampled import measure_sampled
+from foldmon.folding.sampled.report import measure_sampled
 
 PAIRS = torch.randn(2, 40, 8, generator=torch.Generator().manual_seed(3))
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import foldmon
-from foldmon.folding.model.prober import Prober, TooLittleMemoryError
+from foldmon.folding.model.memory import TooLittleMemoryError
+from foldmon.folding.model.prober import Prober
 from foldmon.folding.undisturbed import accelerator
 from foldmon.folding.undisturbed.accelerator import Marks, SideStreams
 from foldmon.folding.undisturbed.random_state import drew, random_state
@@ -101,9 +102,9 @@ def wide() -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
 
 def test_a_probe_takes_at_most_a_quarter_of_the_free_memory(fake, monkeypatch, wide):
     model, pairs = wide
-    monkeypatch.setattr("foldmon.folding.model.prober._CHUNK_BYTES", {})
+    monkeypatch.setattr("foldmon.folding.model.memory._TARGET_BYTES", {})
     free = [2**40]
-    monkeypatch.setattr("foldmon.folding.model.prober.free_bytes", lambda device: free[0])
+    monkeypatch.setattr("foldmon.folding.undisturbed.accelerator.free_bytes", lambda device: free[0])
     prober = Prober(model, foldmon.Pairs(*pairs))
     a_row = prober._found.bytes_a_row
     assert prober.rows_at_once == 256 * 2**20 // a_row, "the target where there is plenty"

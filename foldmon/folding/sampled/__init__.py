@@ -1,0 +1,1 @@
+"""Folding at equally spaced points of the paths."""
