@@ -42,7 +42,7 @@ ROOMS = {
     "sampling": ("tests/faults/test_copies.py", "tests/monitor"),
     "monitor": ("tests/test_watch.py", "tests/training"),
     "warning": (),
-    "journal": (),
+    "journal": ("tests/exporters/test_places.py", "tests/faults/test_exporters.py"),
     "exporters": (),
     "views": (),
     "regularize": (),

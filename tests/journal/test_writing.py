@@ -199,3 +199,45 @@ def test_a_second_journal_keeps_numbers_and_times(tmp_path):
         (probe(step)["seq"], probe(step)["time_ms"]) for step in (4, 9)
     ]
     copy.close()
+
+
+def _put_another_in_its_place(path) -> None:
+    path.unlink()
+    path.write_text('{"kind": "probe", "seq": 7}\n')
+
+
+@pytest.mark.parametrize(
+    ("happens", "said", "before"),
+    [
+        (lambda path: None, None, [0]),
+        (lambda path: path.unlink(), "was removed or moved while it was written; it is there again", [0]),
+        (_put_another_in_its_place, "was replaced while it was written; it goes on behind", [7]),
+        (lambda path: os.truncate(path, 0), "someone cut the journal", []),
+    ],
+    ids=["nothing", "removed", "replaced", "cut"],
+)
+def test_what_becomes_of_the_file_is_said_once_and_the_next_record_is_behind_it(
+    tmp_path, caplog, happens, said, before
+):
+    journal = JSONLExporter(tmp_path / "journal.jsonl")
+    journal.write([own_numbers(0)])
+    happens(journal.path)
+    journal.write([own_numbers(10)])
+    journal.write([own_numbers(20)])
+    assert seqs(journal.path) == [*before, 1, 2]
+    assert [said in record.message for record in caplog.records] == ([True] if said else [])
+    journal.close()
+
+
+def test_a_journal_can_go_on_in_a_temporary_folder_with_all_that_it_held(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    journal = JSONLExporter(tmp_path / "journal.jsonl")
+    journal.write([own_numbers(0)])
+    journal.move_to_temporary()
+    journal.write([own_numbers(10)])
+    assert journal.path.name == "journal.jsonl"
+    assert (tmp_path / "elsewhere") in journal.path.parents
+    assert seqs(journal.path) == [0, 1]
+    assert seqs(tmp_path / "journal.jsonl") == [0]
+    journal.close()
