@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -232,11 +232,9 @@ class Subject:
         """
         replica = self._private_copy(model)
         try:
-            if _runs_compiled_functions(lambda: self._look_at(replica.module)):
-                # A sampler's thread cannot keep them from being compiled anew for every probe.
-                raise CannotCopyError("its forward pass calls functions under torch.compile")
             before = random_state()
-            prober = self._look_at(replica.module)
+            with _no_compiled_functions():
+                prober = self._look_at(replica.module)
             # A sampler's thread must not draw from generators that training draws from.
             self._refuse((drew(before) or self._loss_draws) and DRAWS)
         except CannotCopyError:
@@ -321,12 +319,20 @@ class Subject:
             return self._plan.prober(module)
 
 
-def _runs_compiled_functions(look: Callable[[], object]) -> bool:
+@contextmanager
+def _no_compiled_functions() -> Iterator[None]:
+    """Refuse functions under torch.compile: a sampler's thread cannot keep them from being compiled anew.
+
+    Raises:
+        CannotCopyError: one is called in the block.
+    """
     if not may_have_compiled():
-        return False
+        yield
+        return
     try:
-        with preserved_random_state(), compiled_functions("fail_on_recompile"):
-            look()
-    except Exception as error:  # any other shows again when the model is looked over
-        return "fail_on_recompile" in str(error)
-    return False
+        with compiled_functions("fail_on_recompile"):
+            yield
+    except Exception as error:
+        if "fail_on_recompile" in str(error):
+            raise CannotCopyError("its forward pass calls functions under torch.compile") from error
+        raise
