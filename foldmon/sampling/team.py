@@ -8,6 +8,7 @@ within some seconds costs the others that probe, and no more.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -30,13 +31,20 @@ T = TypeVar("T")
 
 TIMEOUT = timedelta(minutes=5)
 """Longest wait for ranks that have met: the first one reads the held-out data meanwhile."""
-JOIN = 60.0
-"""Seconds that a rank waits for the others to call ``foldmon.watch``."""
+JOIN = 10.0, 60.0
+"""Seconds that a rank waits for the others to call ``foldmon.watch``, at least and at most.
+
+In between it gives them as long again as it took itself from importing foldmon to calling it: ranks that load
+a large model are apart by as much.
+"""
 PATIENCE = 5.0
 """Seconds that a rank waits for the others before a probe."""
 _SLOWER = 3.0  # and after its own part: so many times the seconds that this took
 _GIVEN_UP = 3  # meetings in a row that failed, after which nobody waits any more
 
+logger = logging.getLogger("foldmon")
+
+_imported = time.monotonic()
 _teams: Counter[tuple[int, ...]] = Counter()
 
 
@@ -78,15 +86,38 @@ class Team:
         self._place = Rendezvous(
             dist.distributed_c10d.PrefixStore(name, default_store()), self.rank, self.ranks
         )
-        with self._answered("foldmon.watch must be called on every rank"):
-            if not self._place.meet(JOIN):
-                raise RuntimeError(f"after {JOIN:.0f} s the ranks {self._place.absent} had not")
+        with self._answered(self._how_to_call):
+            self._join()
             self._group = dist.new_group(
                 self.ranks,
                 timeout=TIMEOUT,
                 backend="gloo",
                 use_local_synchronization=len(self.ranks) < dist.get_world_size(),
             )
+
+    @property
+    def _how_to_call(self) -> str:
+        alone = (
+            "" if self.layout.lockstep else ", or on one of them with the model inside the wrapper (.module)"
+        )
+        return f"foldmon.watch must be called on every rank{alone}"
+
+    def _join(self) -> None:
+        least, most = JOIN
+        patience = min(max(time.monotonic() - _imported, least), most)
+
+        def tell(missing: list[int]) -> None:
+            logger.warning(
+                "foldmon: waiting, for %.0f s at most, for the ranks %s: %s",
+                patience,
+                missing,
+                self._how_to_call,
+            )
+
+        if not self._place.meet(patience, tell):
+            missing = self._place.absent
+            late = "this rank came after the others had stopped waiting"
+            raise RuntimeError(f"after {patience:.0f} s the ranks {missing} had not" if missing else late)
 
     def meet(self, seconds: float = 0.0) -> None:
         """Wait a little for all ranks.

@@ -61,4 +61,7 @@ def test_a_rank_that_dies_costs_the_probe_and_not_the_training():
 
 
 def test_watching_on_one_rank_only_is_a_clear_error():
-    assert_done(torchrun(2, "not_everywhere"), 2, "not_everywhere")
+    run = torchrun(2, "not_everywhere")
+    assert_done(run, 2, "not_everywhere")
+    told = "foldmon: waiting, for 3 s at most, for the ranks [1]: foldmon.watch must be called on every rank"
+    assert run.stderr.count(told) == 1

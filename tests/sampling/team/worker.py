@@ -368,10 +368,17 @@ def ends() -> None:
 
 
 def not_everywhere() -> None:
-    team.JOIN = 2.0
+    team.JOIN = 3.0, 3.0
     model = replicated(network())
     if dist.get_rank() == 0:
-        with pytest.raises(team.TeamError, match=r"must be called on every rank .*the ranks \[1\] had not"):
+        with pytest.raises(team.TeamError, match=r"must be called on every rank, .*the ranks \[1\] had not"):
+            foldmon.watch(model, held_out(), exporters=[])
+        alone = foldmon.watch(model.module, held_out(), exporters=[])
+        assert alone.probe().step == 0
+        alone.close()
+    dist.barrier()
+    if dist.get_rank() == 1:  # who comes too late is told so at once
+        with pytest.raises(team.TeamError, match="this rank came after the others had stopped waiting"):
             foldmon.watch(model, held_out(), exporters=[])
     dist.barrier()
 
