@@ -44,6 +44,7 @@ __all__ = [
     "in_backward",
     "is_lazy",
     "is_loader_at_work",
+    "is_part_of_dtensor",
     "is_reentrant_checkpoint",
     "is_under_vmap",
     "may_have_compiled",
@@ -219,6 +220,11 @@ def default_store() -> Any:
 def class_of_pipeline_stages() -> type | None:
     """The base class of stages of pipelines, None where no module that makes any was imported."""
     return getattr(sys.modules.get("torch.distributed.pipelining.stage"), "_PipelineStageBase", None)
+
+
+def is_part_of_dtensor(parameter: Tensor) -> bool:
+    """Whether torch put it in the place of a tensor parallel weight, for DistributedDataParallel."""
+    return hasattr(parameter, "_st_info")
 
 
 def ranks_of_fsdp(module: Any) -> tuple[int, ...]:

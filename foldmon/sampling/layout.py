@@ -13,7 +13,7 @@ from torch import nn
 from foldmon.folding.model.unwrap import wrappers
 from foldmon.folding.results.statistics import Ints
 from foldmon.sampling.living import living
-from foldmon.torch_internals import class_of_pipeline_stages, ranks_of_fsdp
+from foldmon.torch_internals import class_of_pipeline_stages, is_part_of_dtensor, ranks_of_fsdp
 
 _STAGES = ("PipelineStage", "_PipelineStageBase", "PipelineModule", "PipelineEngine", "Pipe")
 
@@ -86,19 +86,12 @@ def layout_of(model: nn.Module) -> Layout | None:
     if sharded is None and replicated is None:
         return None if units is None else Layout(units, units, lockstep=True)
     ranks = sharded or replicated or ()
-    if units is not None and replicated is not None:
-        # A wrapper knows the ranks that hold the same units as this one; together they are the world.
-        if len(ranks) * len(units) != dist.get_world_size():
-            raise ValueError(
-                "the model is tensor-parallel and replicated, but not over all ranks of the run, which "
-                "foldmon does not cover; measure checkpoints with foldmon.measure"
-            )
-        ranks = tuple(range(dist.get_world_size()))
-        if units != ranks[units[0] : units[0] + len(units)]:
-            raise ValueError(
-                f"the ranks {list(units)} share the units of a layer and do not stand side by side, which "
-                "foldmon does not cover under DistributedDataParallel; put tensor parallel last in the mesh"
-            )
+    if replicated is not None and (units is not None or _is_made_whole(model)):
+        raise ValueError(
+            "the model is tensor-parallel inside DistributedDataParallel, whose buckets do not take parts of "
+            "weights, and which foldmon does not cover; use fully_shard on the mesh's other dimension, or "
+            "measure checkpoints with foldmon.measure"
+        )
     return Layout(ranks, units or (own,), lockstep=sharded is not None or units is not None)
 
 
@@ -154,25 +147,36 @@ def _tensor_parallel(model: nn.Module) -> tuple[int, ...] | None:
     """Ranks that share the units of a layer of this process's; None where it has whole layers."""
     spread: dict[int, None] = {}
     fsdp = any(is_fsdp2(module) for module in model.modules())
+    only_replicates = any(_has_base(module, "ReplicateModule") for module in model.modules())
     for parameter in model.parameters():
         mesh: Any = getattr(parameter, "device_mesh", None)
         if mesh is None:
             continue
         placements: Sequence[Any] = parameter.placements  # type: ignore[attr-defined]
-        # FSDP2 puts its own dimensions first: one that shards, or one that replicates and one that shards.
-        data = 0 if not fsdp else 2 if placements[0].is_replicate() and len(placements) > 1 else 1
+        # FSDP2 puts its own dimensions first: one that shards, one that replicates, or both.
+        both = placements[0].is_replicate() and len(placements) > 1 and not only_replicates
+        data = (2 if both else 1) if fsdp else 0
         if mesh.ndim > data:
             at = tuple(mesh.get_coordinate()[:data])
             spread.update(dict.fromkeys(mesh.mesh[at].flatten().tolist()))
     return tuple(spread) if len(spread) > 1 else None
 
 
+def _is_made_whole(model: nn.Module) -> bool:
+    """Whether tensor parallel weights were exchanged for their parts before they were wrapped."""
+    return any(is_part_of_dtensor(parameter) for parameter in model.parameters())
+
+
 def is_fsdp2(module: nn.Module) -> bool:
-    """Whether ``fully_shard`` was applied to the module."""
-    # By name: where the class lives has changed from one torch version to the next.
-    return any(cls.__name__ == "FSDPModule" for cls in type(module).__mro__)
+    """Whether ``fully_shard`` was applied to the module, or ``replicate``, which is made of it."""
+    return _has_base(module, "FSDPModule")
 
 
 def is_fsdp1(module: nn.Module) -> bool:
     """Whether the module is a FullyShardedDataParallel wrapper."""
-    return any(cls.__name__ == "FullyShardedDataParallel" for cls in type(module).__mro__)
+    return _has_base(module, "FullyShardedDataParallel")
+
+
+def _has_base(module: nn.Module, name: str) -> bool:
+    # By name: where such classes live has changed from one torch version to the next.
+    return any(cls.__name__ == name for cls in type(module).__mro__)

@@ -29,12 +29,12 @@ pytestmark = [
         "accelerate2", "lightning_parallel",
         *(pytest.param(name, marks=pytest.mark.slow) for name in (
             "accelerate1", "trainer1", "trainer2", "lightning_ddp", "lightning_fsdp1", "lightning_fsdp2",
-            "deepspeed1", "deepspeed2", "deepspeed3",
+            "deepspeed1", "deepspeed2", "deepspeed3", "lightning_deepspeed",
         )),
     ],
 )  # fmt: skip
 def test_all_ranks_measure_what_one_does(scenario):
-    if scenario.startswith("deepspeed") and importlib.util.find_spec("deepspeed") is None:
+    if "deepspeed" in scenario and importlib.util.find_spec("deepspeed") is None:
         pytest.skip("DeepSpeed is not installed")
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",

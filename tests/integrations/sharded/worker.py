@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import warnings
@@ -255,6 +256,33 @@ def lightning_fsdp1() -> None:
 
 
 # DeepSpeed
+
+
+def lightning_deepspeed() -> None:
+    from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
+
+    backend = importlib.import_module("deepspeed.comm.torch")
+    backend.build_shm_op = lambda: None  # it would be compiled, for minutes
+
+    class OnTheCPU(DeepSpeedStrategy):
+        """Lightning lets DeepSpeedStrategy itself run on a GPU only."""
+
+        def setup_environment(self) -> None:
+            super(DDPStrategy, self).setup_environment()
+
+        def setup_distributed(self) -> None:
+            DDPStrategy.setup_distributed(self)
+
+        @property
+        def root_device(self) -> torch.device:
+            return torch.device("cpu", 0)
+
+    config = {
+        "train_micro_batch_size_per_gpu": 8, "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False, "zero_optimization": {"stage": 3},
+    }  # fmt: skip
+    callback, alone = _lightning(OnTheCPU(config=config))
+    assert_measured(callback.monitor, [0, 2, 4, 6], unsharded(alone, data(1)))
 
 
 def _deepspeed(stage: int) -> None:

@@ -39,7 +39,7 @@ def test_two_processes_measure_what_one_does_and_training_is_the_same():
 
 
 def test_what_cannot_be_measured_is_told_on_every_rank_and_ranks_that_are_missed_cost_a_probe():
-    scenarios = ("refused", "stage", "one_rank_fails", "is_slow", "leaves")
+    scenarios = ("refused", "stage", "parallel_and_replicated", "one_rank_fails", "is_slow", "leaves")
     run = torchrun(2, *scenarios)
     assert_done(run, 2, *scenarios)
     assert "measuring failed on rank 1" in run.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import sys
@@ -194,6 +195,16 @@ def sharded_and_parallel(model: nn.Module) -> nn.Module:
     return fully_shard(model, mesh=mesh["data"])
 
 
+def replicated_and_parallel(model: nn.Module) -> nn.Module:
+    from torch.distributed._composable.replicate_with_fsdp import replicate
+
+    mesh = init_device_mesh("cpu", (dist.get_world_size() // 2, 2), mesh_dim_names=("data", "units"))
+    parallelize_module(model, mesh["units"], _BY_UNITS)
+    for module in (model[0], model[2], model[5]):
+        replicate(module, mesh=mesh["data"])
+    return replicate(model, mesh=mesh["data"])
+
+
 class Sequences(nn.Module):
     """Eight numbers in a row, read as a sequence of four."""
 
@@ -244,6 +255,8 @@ def in_two_dimensions() -> None:
     check_training(hybrid, 9)
     check_training(hybrid_by_wrapper, 9)
     check_training(sharded_and_parallel, 9, place=dist.get_rank() // 2)
+    if importlib.util.find_spec("torch.distributed._composable.replicate_with_fsdp") is not None:
+        check_training(replicated_and_parallel, 9, place=dist.get_rank() // 2)
 
 
 def finite(rank: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -392,6 +405,18 @@ def stage() -> None:
     for given in (part, part.submod):
         with pytest.raises(ValueError, match="a stage of a pipeline"):
             foldmon.watch(given, held_out(), exporters=[])
+
+
+def parallel_and_replicated() -> None:
+    """Tensor parallel inside DistributedDataParallel is refused at once, on every rank."""
+    from torch.distributed.tensor.parallel.ddp import _pre_dp_module_transform
+
+    mesh = init_device_mesh("cpu", (1, 2), mesh_dim_names=("data", "units"))
+    model = parallelize_module(network(), mesh["units"], _BY_UNITS)
+    _pre_dp_module_transform(model)
+    model = DistributedDataParallel(model, process_group=mesh["data"].get_group())
+    with pytest.raises(ValueError, match="tensor-parallel inside DistributedDataParallel"):
+        foldmon.watch(model, held_out(), exporters=[])
 
 
 if __name__ == "__main__":
