@@ -76,7 +76,7 @@ def watch(
     forward: Forward | None = None,
     loss: Loss | None = None,
     classes: Classes = None,
-    samples: int = 512,
+    samples: int = 2048,
     exporters: Sequence[ExporterLike] | ExporterLike | None = None,
     on_warning: OnWarning | None = None,
     background: bool = True,
@@ -119,7 +119,7 @@ def watch(
             shape (R, C). None finds it out: from the labels, else where it is plausible.
         samples: held-out inputs whose predictions are followed beside the pairs, with their mean loss and
             accuracy where the data hold labels; fewer where they would take more than 256 MiB or are dear
-            to read, none for 0.
+            to read, 512 where they are dear to predict or several processes train together, none for 0.
         exporters: exporters, the words "tensorboard", "mlflow", "wandb", "console", or functions
             ``f(values, step)`` that are called with each probe's numbers by name, in a thread of their own;
             None means TensorBoard, a console line now and then, and MLflow where a run is active. A journal

@@ -81,9 +81,14 @@ class HeldOutPanel:
         if self._judging is None:
             self._judging = Judging(prober, self._held_out, self._loss)
             if self._judging.joint and self._panel.size < _BATCH:
-                self._panel = BlockPanel(len(self._held_out), self._seed, least=_BATCH)
-                self.inputs = self._panel.inputs
+                self.follow(len(self._held_out))
         return self._judging
+
+    def follow(self, count: int) -> None:
+        """Follow this many of the inputs at most; only before the first measurement."""
+        least = _BATCH if self._judging is not None and self._judging.joint else 1
+        self._panel = BlockPanel(min(count, len(self._held_out)), self._seed, least)
+        self.inputs = self._panel.inputs
 
     def measure(self, prober: Prober, count: int, step: int, ask: Ask | None = None) -> HeldOutScore | None:
         """Predict the inputs whose turn it is, and estimate loss and accuracy of all of them.
@@ -186,7 +191,8 @@ class HeldOutPanel:
     def state_dict(self) -> dict[str, Any]:
         """All that the next estimate depends on beside the inputs, as plain JSON values."""
         state = self._panel.state_dict()
-        return {"inputs": self._held_out.fingerprint, "panel": state, "signed": self._signed}
+        followed = {"inputs": self._held_out.fingerprint, "followed": self.inputs}
+        return {**followed, "panel": state, "signed": self._signed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken.
@@ -196,6 +202,7 @@ class HeldOutPanel:
         """
         if state["inputs"] != self._held_out.fingerprint:
             raise ValueError("the state is of other held-out inputs")
+        self.follow(int(state.get("followed", self.inputs)))
         self._panel.load_state_dict(state["panel"])
         self._signed = bool(state.get("signed", False))
 

@@ -73,21 +73,29 @@ class Plan:
             most = (most + 1) // 2
             points.append(most)
         beside = 0.0 if self.held_out is None else self.held_out.inputs / len(self.pairs)
-        return {few: (few + beside) / (points[0] + beside) for few in points}
+        whole = points[0] + max(points[0], beside)
+        return {few: (few + max(few, beside)) / whole for few in points}
 
     def measure(self, prober: Prober, paths: Ints | None, step: int, points: int) -> FoldingReport:
         """A probe of some pairs, or of all, on a prober that :meth:`prober` made, and of held-out inputs."""
         report = self.fold(prober, paths, points)
-        return replace(report, held_out=self.predicted(prober, paths, step))
+        return replace(report, held_out=self.predicted(prober, paths, step, points))
 
     def predicted(
-        self, prober: Prober, paths: Ints | None, step: int, ask: Ask | None = None
+        self, prober: Prober, paths: Ints | None, step: int, points: int, ask: Ask | None = None
     ) -> HeldOutScore | None:
-        """Of the held-out inputs the same share as of the pairs; ``ask`` as of ``HeldOutPanel.measure``."""
+        """Of the held-out inputs the same share as of the pairs, or as many as points on their paths.
+
+        They are cheaper than these, and what a warning can tell from chance depends on how many a probe
+        predicts; where pairs are dear it is half of them rather than a small share. ``ask`` as of
+        ``HeldOutPanel.measure``.
+        """
         if self.held_out is None:
             return None
-        share = 1.0 if paths is None else len(paths) / len(self.pairs)
-        return self.held_out.measure(prober, max(1, round(share * self.held_out.inputs)), step, ask)
+        walked = len(self.pairs) if paths is None else len(paths)
+        inputs = self.held_out.inputs
+        share = round(walked / len(self.pairs) * inputs)
+        return self.held_out.measure(prober, max(1, share, min(walked * points, inputs // 2)), step, ask)
 
     def fold(self, prober: Prober, paths: Ints | None, points: int | None = None) -> FoldingReport:
         """The pairs' part of a probe, at fewer points than wished where these are given."""

@@ -46,7 +46,7 @@ def measure_together(
     with resharded(model), exchanged_buffers(model, team.buffers):
         shared = _SharedWork(team, plan, model)
         joined = shared.walk(np.arange(len(plan.pairs)) if paths is None else paths)
-        predicted = plan.predicted(shared.prober, paths, step, shared.predict)
+        predicted = plan.predicted(shared.prober, paths, step, shared.points, shared.predict)
     report = report_of_samples(shared.prober, joined, paths)
     return replace(shared.of_all_units(report, joined), held_out=predicted)
 

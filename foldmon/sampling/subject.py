@@ -14,6 +14,7 @@ from torch import nn
 from foldmon.config.options import Config
 from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.pairs import Pairs
+from foldmon.folding.data.reading import FEWEST
 from foldmon.folding.held_out import HeldOutPanel
 from foldmon.folding.model.prober import Forward, Prober
 from foldmon.folding.model.taps import DrawsError
@@ -43,6 +44,7 @@ logger = logging.getLogger("foldmon")
 
 _TRIAL = 4  # pairs that tell the cost of one
 _QUICK = 0.5  # seconds that these may seem to take
+_LOOKS = 40  # times that the allowance pays for predicting all inputs that are followed
 
 IN_PLACE = "the model is measured in the training thread, not beside it"
 
@@ -308,6 +310,16 @@ class Subject:
             few, one = (self._seconds(prober, np.arange(count)) for count in (_TRIAL, 1))
             self.a_pair = max(few - one, few / 10) / (_TRIAL - 1)
             self.fixed = max(one - self.a_pair, 0.0)
+        if self.held_out is not None:
+            self.held_out.follow(self._followed())
+
+    def _followed(self) -> int:
+        """How many held-out inputs are followed: more only where predicting all of them is cheap."""
+        config = self._plan.config
+        if self.team is not None:  # all ranks follow the same ones, and their clocks differ
+            return FEWEST
+        a_row = self.a_pair / config.points
+        return max(FEWEST, int(config.allowance / _LOOKS / max(a_row, 1e-9)))
 
     def _seconds(self, prober: Prober, paths: Ints) -> float:
         began = time.perf_counter()

@@ -19,14 +19,12 @@ __all__ = ["Detector", "FoldingWarning"]
 
 FIRST = 50
 """No paired test counts before this step: at the start everything moves."""
-AT_ONCE = 3.0
-"""Standard errors at which one look is enough; below, the test must pass at the next one, too."""
 HELD = 0.04
 """How long the loss must have risen alone, in logarithms of the step, before that is overconfidence."""
 RELEASED = 0.5
 """An episode ends where every test is below this share of its mark."""
 NOW = 0.2
-"""What counts as now for the training loss and the folding."""
+"""What counts as now for the training loss and the folding, at most half of the time since the best."""
 
 
 class Detector:
@@ -34,8 +32,7 @@ class Detector:
 
     The tests are paired: the same held-out inputs now and at the best time of the run, see
     :func:`foldmon.warning.contrast.rise`. With labels they are of the error, and of the loss; without, of
-    what turned against what the model held for long. One passes with three standard errors at one look;
-    of the labels with two and a half at two probes in a row, too. It begins an episode; within it there is
+    what turned against what the model held for long. One that passes begins an episode; within it there is
     a new warning only where the severity rises. NaN or infinite pre-activations begin one at once.
 
     Attributes:
@@ -112,17 +109,13 @@ class Detector:
 
     def _passes(self, finding: Finding, step: int) -> bool:
         """Whether a test passes, and has for long enough where one look does not prove it."""
-        test = finding.contrast
-        if test is None:
+        if finding.contrast is None:
             return finding.strength >= 1.0
         if finding.strength < 1.0 or step < FIRST:
             self._passing.pop(finding.kind, None)
             return False
-        before = finding.kind in self._passing
         since = self._passing.setdefault(finding.kind, step)
-        if finding.kind == "overconfident":
-            return before and bool(training_time(step) - training_time(since) >= HELD)
-        return before or test.z >= AT_ONCE
+        return finding.kind != "overconfident" or bool(training_time(step) - training_time(since) >= HELD)
 
     def _new_level(self, found: list[Finding], passed: list[Finding], broken: bool) -> int:
         if broken:
@@ -137,8 +130,8 @@ class Detector:
         else:
             lowest = self._followed.lowest_step(finding.quantity, learned=self._learned)
             best = step if lowest is None else lowest
-            said = words.sentence(finding, held_out, best, self._training.since(best, NOW))
-        parts = (said, self._layers.sentence(best, NOW), words.advice(finding, best))
+            said = words.sentence(finding, held_out, best, self._training.since(best, _now(best, step)))
+        parts = (said, self._layers.sentence(best, _now(best, step)), words.advice(finding, best))
         reason = " ".join(part for part in parts if part)
         return FoldingWarning(step, finding.severity, (reason,), finding.kind, best)
 
@@ -162,3 +155,7 @@ class Detector:
         self._validation.load_state_dict(state["validation"])
         self._passing = {kind: int(step) for kind, step in state["passing"].items()}
         self.level, self.score = int(state["level"]), float(state["score"])
+
+
+def _now(best: int, step: int) -> float:
+    return min(NOW, max(1e-9, float(training_time(step) - training_time(best)) / 2))

@@ -10,8 +10,8 @@ from foldmon.warning.finding import Finding
 
 Tests = Mapping[str, Contrast]
 
-SURE, TURNED_SURE = 2.5, 3.0
-"""Standard errors at which a test passes, with labels and without: by chance one look in 160, and in 740."""
+SURE, TURNED_SURE = 2.4, 2.5
+"""Standard errors at which a test passes, with labels and without: by chance one look in 120, and in 160."""
 ERROR_MARGIN, TURNED_MARGIN = 0.02, 0.03
 """Shares of the inputs by which the error, and what has turned, must have risen."""
 LOSS_MARGIN, LOSS_FLOOR = 0.10, 0.02

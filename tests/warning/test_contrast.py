@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from foldmon.warning.contrast import contrast, lowest_step, rise
+from foldmon.warning.contrast import contrast, lowest_step, rise, smoothed, wandering
 from foldmon.warning.course import Course
 from tests.warning.courses import INPUTS, SIZE, falling, learned, run
 
@@ -78,3 +78,49 @@ def test_the_lowest_step_is_the_best_of_the_run():
     assert 100 < lowest_step(course, 0) < 500
     *_, course = course_of(run(learned, 60, blocks=8))
     assert lowest_step(course, 0) > 30
+
+
+def wavering(by, fall, probes=120, seed=0):
+    """Blocks that all go up and down together from probe to probe, and from probe 100 on by a fall, too."""
+    draw, course = np.random.default_rng(seed), Course(32, 1)
+    own = draw.normal(scale=0.02, size=32)
+    for place in range(probes):
+        shared = draw.normal(scale=by) + fall * (place >= 100)
+        course.add(200 + 5 * place, np.arange(32), 0.2 + own[None] + shared + 0.001 * draw.normal(size=32))
+        yield course
+
+
+def test_what_all_inputs_share_from_probe_to_probe_is_hardly_a_fall():
+    """Between the blocks it shows nowhere: without it nearly every look above the lowest one were proof."""
+    last = [course for seed in range(40) for *_, course in [wavering(0.02, 0.0, seed=seed)]]
+    found = [rise(course, 0) for course in last]
+    blind = [contrast(course.latest[0] - smoothed(course, 0)[lowest(course)]) for course in last]
+    assert np.mean([test.z > 2.4 for test in blind]) > 0.75
+    assert np.mean([test.z > 2.4 for test in found]) < 0.15
+
+
+def lowest(course):
+    return list(course.steps).index(lowest_step(course, 0))
+
+
+def test_a_fall_within_the_wandering_shows_in_means_over_several_probes():
+    [*_, first] = wavering(0.02, 0.05, probes=101)
+    *_, late = wavering(0.02, 0.05, probes=110)
+    assert rise(first, 0).z < rise(late, 0).z
+    assert rise(late, 0).z > 2.5
+
+
+def test_a_sudden_fall_of_a_steady_model_shows_at_once():
+    *_, course = wavering(0.001, 0.05, probes=101)
+    assert rise(course, 0).z > 2.5
+    assert rise(course, 0).rise == pytest.approx(0.05, abs=0.005)
+
+
+def test_a_trend_is_no_wandering_and_the_last_bin_is_not_asked():
+    steps = np.arange(40.0)
+    assert wandering(0.5 - 0.01 * steps) == pytest.approx(0.0, abs=1e-12)
+    assert wandering(np.append(0.5 - 0.01 * steps, 0.9)) == pytest.approx(0.0, abs=1e-12)
+    noise = np.random.default_rng(0).normal(scale=0.03, size=2000)
+    found = [wandering(noise[begin : begin + 40]) for begin in range(0, 2000, 40)]
+    assert np.mean(found) == pytest.approx(0.03, rel=0.1)
+    assert wandering(np.array([0.1, 0.5, 0.2])) == 0.0, "too few to tell"

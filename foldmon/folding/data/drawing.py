@@ -29,7 +29,7 @@ def draw_panel(
 
     The inputs represent the data: where there are more than ``samples`` of them, each class has the share
     that it has in the data, and of a class the ends of pairs come first. There are fewer where they would
-    take more than ``reading.LARGEST`` bytes, or take more than ``reading.SECONDS`` to read.
+    take more than ``reading.LARGEST`` bytes, or too long to read (``reading.SECONDS``).
 
     Args:
         data: as for ``draw_pairs``; of ``Pairs`` there are only the ends.

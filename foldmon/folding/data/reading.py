@@ -17,8 +17,10 @@ from foldmon.folding.data.splitting import is_sample, joined, shapes
 from foldmon.folding.data.trees import describe, size_in_bytes
 from foldmon.torch_internals import pytree
 
-SECONDS = 3.0
-"""Within which reading more inputs than the pairs need comes to an end."""
+FEWEST = 512
+"""Inputs that are worth a wait; more are followed where they cost next to nothing."""
+SECONDS, SOON = 3.0, 1.0
+"""Within which reading more inputs than the pairs need comes to an end, and once there are ``FEWEST``."""
 LARGEST = 256 * 2**20
 """Bytes that the followed inputs may take."""
 ENOUGH = 64 * 2**20
@@ -114,8 +116,8 @@ class _Reading:
 
     def more(self, wanted: int) -> HeldOut:
         """The first ones, as its first rows, and more up to about ``wanted``."""
-        before, until = len(self._read), self._began + SECONDS
-        self._take(wanted, lambda: time.perf_counter() >= until)
+        before = len(self._read)
+        self._take(wanted, self._is_late)
         if len(self._read) == before:
             return self._first
         try:
@@ -131,6 +133,9 @@ class _Reading:
             (self._count >= needed and self._bytes >= ENOUGH)
             or (self._count >= 2 and self._bytes >= TOO_MUCH)
         )
+
+    def _is_late(self) -> bool:
+        return time.perf_counter() >= self._began + (SECONDS if self._count < FEWEST else SOON)
 
     def _take(self, wanted: int, ends: Callable[[], bool] = lambda: False) -> None:
         while self._count < wanted and not ends():

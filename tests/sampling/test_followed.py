@@ -1,0 +1,78 @@
+"""How many held-out inputs are followed, and how many of them a probe predicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import foldmon
+from foldmon.config.options import Config
+from foldmon.folding.data.drawing import draw_panel
+from foldmon.folding.held_out import HeldOutPanel
+from foldmon.sampling.plan import Plan
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def labelled(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(count, 4, generator=torch.Generator().manual_seed(1)), torch.arange(count) % 3
+
+
+@pytest.mark.parametrize(
+    ("allowance", "samples", "expected"),
+    [(0.0, 1200, 512), (1e6, 1200, 1200), (0.0, 100, 100), (1e6, 100, 100)],
+)
+def test_more_than_512_are_followed_only_where_they_are_cheap(net, tmp_path, allowance, samples, expected):
+    """Of an allowance of nothing everything is dear, of days nothing."""
+    options = {"allowance": allowance, "samples": samples, "every": 1, "exporters": [], "background": False}
+    with foldmon.watch(net, labelled(1300), log_dir=tmp_path, **options) as monitor:
+        assert abs(monitor.probe().held_out.inputs - expected) < 32, "what fills no last block is left out"
+
+
+def test_by_default_a_validation_set_of_two_thousand_is_followed(net, tmp_path):
+    with foldmon.watch(net, labelled(3000), exporters=[], log_dir=tmp_path, allowance=1e6) as monitor:
+        assert monitor.probe().held_out.inputs == 2048
+
+
+@pytest.mark.parametrize(
+    ("inputs", "pairs", "points", "rows"),
+    [
+        (512, 64, 33, 512),  # all of both
+        (512, 48, 33, 384),  # the same share
+        (512, 8, 33, 256),  # half, where the share of the pairs is small
+        (512, 4, 33, 128),  # as many as points are walked
+        (512, 4, 9, 32),
+        (2048, 16, 33, 512),
+        (2048, 16, 9, 512),
+    ],
+)
+def test_a_small_share_of_the_pairs_does_not_leave_the_warning_blind(net, inputs, pairs, points, rows):
+    drawn, held_out = draw_panel(labelled(2100), 64, inputs)
+    plan = Plan(drawn, Config(), None, HeldOutPanel(held_out), labels=held_out.labels)
+    found = plan.predicted(plan.prober(net), None if pairs == 64 else np.arange(pairs), 0, points)
+    assert len(found.predictions.predicted) == rows
+
+
+def test_what_a_pair_costs_at_fewer_points_holds_the_inputs_beside_it():
+    drawn, held_out = draw_panel(labelled(2100), 64, 2048)
+    alone, few, many = (
+        Plan(drawn, Config(), None, panel).grids
+        for panel in (None, HeldOutPanel(held_out[np.arange(512)]), HeldOutPanel(held_out))
+    )
+    assert list(alone) == list(few) == list(many) == [33, 17, 9]
+    assert few[9] == pytest.approx((9 + 9) / (33 + 33))
+    assert many[9] == pytest.approx((9 + 32) / (33 + 33))
+
+
+def test_a_resumed_panel_follows_as_many_as_before():
+    _, held_out = draw_panel(labelled(1300), 64, 1200)
+    first, again = HeldOutPanel(held_out), HeldOutPanel(held_out)
+    first.follow(640)
+    again.load_state_dict(first.state_dict())
+    assert again.inputs == first.inputs == 640
