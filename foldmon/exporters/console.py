@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -85,7 +86,9 @@ def coverage_line(record: StartRecord) -> str:
 def probe_line(record: ProbeRecord) -> str:
     """A probe in one line."""
     phi, low, high = (number(value) for value in (record["phi"], *record["phi_interval"]))
-    text = f"step {record['step']}: phi {phi:.4f} [{low:.4f}, {high:.4f}]"
+    text = f"step {record['step']}: phi {phi:.4f}"
+    if not math.isnan(low + high):  # a single pair tells of no interval
+        text += f" [{low:.4f}, {high:.4f}]"
     if (decision := record["decision"]) is not None:
         text += f", {number(decision['changes']):.1f} class changes a path"
     if (held_out := record.get("held_out")) is not None:

@@ -16,6 +16,7 @@ from foldmon.exporters.charts import Charts
 from foldmon.exporters.pictures import Pictures
 from foldmon.exporters.scalars import safe_name, scalars
 from foldmon.exporters.words import warning_text
+from foldmon.exporters.writers import Names
 from foldmon.journal.schema import ProbeRecord, Record, StartRecord, is_probe, is_start
 from foldmon.journal.unparsed import UNEXPORTED
 
@@ -66,6 +67,7 @@ class MLflowExporter:
             self.run_id = active.info.run_id
         else:
             self.run_id = self._make_run(mlflow)
+        self._names = Names(self, "MLflow", (self._client.tracking_uri, self.run_id))
 
     def _make_run(self, mlflow: Any) -> str:
         # Not mlflow.start_run: the user's own code may start a run later.
@@ -91,7 +93,7 @@ class MLflowExporter:
             for start in filter(is_start, records):
                 self._log_start(start)
             probes = list(filter(is_probe, records))
-            metrics = (m for record in probes for m in _metrics(record, self._charts.of(record)))
+            metrics = (m for record in probes for m in self._metrics(record))
             for batch in _batches(metrics):
                 self._client.log_batch(self.run_id, metrics=batch, synchronous=True)
             self._log_warnings(probes)
@@ -107,10 +109,11 @@ class MLflowExporter:
         with tempfile.TemporaryDirectory(prefix="foldmon-") as folder:
             page = Path(folder) / "report.html"
             write_report(journal, page)
-            self._client.log_artifact(self.run_id, str(page), "foldmon")
+            self._client.log_artifact(self.run_id, str(page), self._names("foldmon"))
 
     def close(self) -> None:
         """End the run, where this exporter made it."""
+        self._names.give_back(self)
         if self._made:
             self._client.set_terminated(self.run_id)
 
@@ -120,6 +123,7 @@ class MLflowExporter:
         config = {f"foldmon.{safe_name(name)}": str(value) for name, value in record["config"].items()}
         config["foldmon.model"] = record["model"]
         config["foldmon.layers"] = str(len(record["coverage"]["sites"]))
+        config = {self._names(name): value for name, value in config.items()}
         # A resumed run may have other options: a tag follows them, a parameter never changes.
         tags = [RunTag(name, value[:_TAG_LENGTH]) for name, value in config.items()]
         self._client.log_batch(self.run_id, tags=tags, synchronous=True)
@@ -139,6 +143,15 @@ class MLflowExporter:
                 raise
             logger.debug("foldmon: MLflow did not take the parameters: %s", error)
 
+    def _metrics(self, record: ProbeRecord) -> Iterable[Any]:
+        from mlflow.entities import Metric
+
+        for tag, value in scalars(record, self._charts.of(record)).items():
+            # MLflow would store infinities as the largest float.
+            if not math.isinf(value):
+                name = self._names(metric_name(tag))
+                yield Metric(name, float(value), record["time_ms"], record["step"])
+
     def _log_images(self, record: ProbeRecord) -> None:
         pictures = self._pictures.of(record)
         if record["seq"] in self._shown:
@@ -148,7 +161,7 @@ class MLflowExporter:
         try:
             for key, png in pictures.items():
                 self._client.log_image(
-                    self.run_id, Image.open(io.BytesIO(png)), key=key, step=record["step"],
+                    self.run_id, Image.open(io.BytesIO(png)), key=self._names(key), step=record["step"],
                     timestamp=record["time_ms"], synchronous=True,
                 )  # fmt: skip
         except Exception as error:
@@ -163,7 +176,7 @@ class MLflowExporter:
         for record in probes:
             if (event := record["warning"]["event"]) is not None:
                 text = warning_text(event)
-                self._client.set_tag(self.run_id, "foldmon.warning", text[:_TAG_LENGTH])
+                self._client.set_tag(self.run_id, self._names("foldmon.warning"), text[:_TAG_LENGTH])
                 self._warned[record["seq"]] = f"- {text}"
                 self._log_note()
 
@@ -171,7 +184,7 @@ class MLflowExporter:
         # In a file of its own: the run's description is the user's.
         note = "\n".join(["# Warnings of foldmon", "", *self._warned.values(), ""])
         try:
-            self._client.log_text(self.run_id, note, "foldmon/warnings.md")
+            self._client.log_text(self.run_id, note, self._names("foldmon/warnings.md"))
         except Exception as error:
             logger.debug("foldmon: no note of warnings in MLflow: %s", error)
 
@@ -195,15 +208,6 @@ def metric_name(tag: str) -> str:
     if group in ("folding/layer", "folding/cumulative") and dot and depth.isdigit():
         last = f"{depth}_{rest}"
     return f"{group}/{last}" if group else last
-
-
-def _metrics(record: ProbeRecord, layers: Sequence[str]) -> Iterable[Any]:
-    from mlflow.entities import Metric
-
-    for tag, value in scalars(record, layers).items():
-        # MLflow would store infinities as the largest float.
-        if not math.isinf(value):
-            yield Metric(metric_name(tag), float(value), record["time_ms"], record["step"])
 
 
 def _batches(metrics: Iterable[Any]) -> Iterable[list[Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 from foldmon.exporters.charts import Charts
 from foldmon.exporters.scalars import scalars
 from foldmon.exporters.words import warning_text
+from foldmon.exporters.writers import Names
 from foldmon.journal.schema import Record, WarningEvent, is_probe
 from foldmon.journal.unparsed import UNEXPORTED
 
@@ -62,9 +63,11 @@ class WandbExporter:
         self._last_seq = -1
         self._waiting: list[dict[str, float]] = []
         self._row: tuple[int, dict[str, float]] | None = None  # step of the run, and what lies there
-        self.run.define_metric(_STEP, hidden=True)
+        self._names = Names(self, "Weights & Biases", getattr(active, "id", None) or id(active))
+        self._step = self._names(_STEP)
+        self.run.define_metric(self._step, hidden=True)
         for group in ("folding/*", "folding_ci/*", "heldout/*", "heldout_ci/*", "foldmon/*"):
-            self.run.define_metric(group, step_metric=_STEP)
+            self.run.define_metric(self._names(group), step_metric=self._step)
 
     def recall(self, earlier: Iterable[Record]) -> None:
         """Keep the charts that an earlier process chose."""
@@ -75,7 +78,9 @@ class WandbExporter:
         for record in filter(is_probe, records):
             if record["seq"] <= self._last_seq:
                 continue
-            self._waiting.append({**scalars(record, self._charts.of(record)), _STEP: record["step"]})
+            values = scalars(record, self._charts.of(record))
+            named = {self._names(tag): value for tag, value in values.items()}
+            self._waiting.append({**named, self._step: record["step"]})
             self._fill()
             if (event := record["warning"]["event"]) is not None:
                 self._warn(event)
@@ -83,6 +88,7 @@ class WandbExporter:
 
     def close(self) -> None:
         """Log what found no room, each probe in a row of its own; the run is the user's and stays open."""
+        self._names.give_back(self)
         rest, lying, self._waiting, self._row = self._waiting, self._row, [], None
         if rest and _steps_are_chosen(self.run):
             logger.warning(
@@ -110,7 +116,7 @@ class WandbExporter:
 
     def _warn(self, event: WarningEvent) -> None:
         text = warning_text(event)
-        self.run.summary["foldmon/warning"] = text
+        self.run.summary[self._names("foldmon/warning")] = text
         self.run.alert(title="foldmon warning", text=text)
 
 

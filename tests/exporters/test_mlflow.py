@@ -162,3 +162,32 @@ def test_a_store_without_images_still_gets_every_number(uri, monkeypatch):
         monkeypatch.delattr(mlflow.MlflowClient, "log_image")
         exporter.write([probe(0), probe(1)])
     assert len(mlflow.MlflowClient().get_metric_history(run.info.run_id, "folding/network")) == 2
+
+
+def test_two_monitors_in_one_run_keep_their_values_apart(uri, held_out, caplog, tmp_path):
+    """As the two networks of a GAN."""
+    models = [nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)) for _ in "12"]
+    with mlflow.start_run() as run:
+        monitors = [
+            foldmon.watch(model, held_out, every=20, exporters=["mlflow"], log_dir=tmp_path / str(place))
+            for place, model in enumerate(models)
+        ]
+        assert caplog.text.count("another monitor logs to the same MLflow run") == 1
+        for model in models:
+            train(model, 40, torch.optim.SGD(model.parameters(), lr=0.1))
+        for monitor in monitors:
+            monitor.close()
+    client = mlflow.MlflowClient()
+    for group, monitor in zip(("folding", "folding-2"), monitors, strict=True):
+        history = client.get_metric_history(run.info.run_id, f"{group}/network")
+        journal = [r for r in read_journal(monitor.journal_path) if r["kind"] == "probe"]
+        assert [(m.step, m.value) for m in history] == [(r["step"], r["phi"]) for r in journal]
+    found = client.get_run(run.info.run_id).data
+    groups = {name.partition("/")[0] for name in found.metrics}
+    assert {group.removesuffix("-2") for group in groups if group.endswith("-2")} == {
+        group for group in groups if not group.endswith("-2")
+    }
+    assert {"foldmon.model", "foldmon-2.model"} <= set(found.tags)
+    assert artifacts(run.info.run_id, "foldmon-2") == ["foldmon-2/report.html"]
+    with mlflow.start_run(run.info.run_id):
+        assert foldmon.MLflowExporter()._names("folding/network") == "folding/network", "both are closed"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import math
 import struct
@@ -108,9 +109,9 @@ def test_a_deep_model_gets_few_charts_which_then_stay(offline_run, tmp_path):
     records = [probe(step, phi=0.01 * step, layers=200) for step in range(10)]
     first = WandbExporter(offline_run, layers=5)
     first.write(records[:6])
+    first.close()
     resumed = WandbExporter(offline_run, layers=5)
     resumed.recall(records[:6])
-    first.close()
     resumed.write(records[6:])
     resumed.close()
     offline_run.finish()
@@ -141,3 +142,24 @@ def test_the_users_own_values_are_all_there_whatever_the_steps(offline_run, tmp_
     else:
         assert sorted(ours) == list(range(60))
         assert "not in the" not in caplog.text
+
+
+def test_two_monitors_in_one_run_keep_their_values_apart(mlp, held_out, offline_run, tmp_path):
+    models = mlp, copy.deepcopy(mlp)
+    monitors = [
+        foldmon.watch(model, held_out, every=5, background=False, exporters=["wandb"], log_dir=str(place))
+        for place, model in enumerate(models)
+    ]
+    train(models[0], 10)
+    train(models[1], 15)
+    for monitor in monitors:
+        monitor.close()
+    offline_run.finish()
+    rows = offline_rows(tmp_path)
+    for mark, steps in (("", [0, 5, 10]), ("-2", [0, 5, 10, 15])):
+        own = [
+            row
+            for row in rows
+            if row.get(f"folding{mark}/network", math.nan) == row.get(f"folding{mark}/network")
+        ]
+        assert sorted(row[f"foldmon{mark}/step"] for row in own if f"folding{mark}/network" in row) == steps
