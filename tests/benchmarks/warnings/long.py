@@ -1,7 +1,7 @@
 """Long runs: ``python -m tests.benchmarks.warnings.long``, a residual CNN and a transformer for 20,000 steps.
 
-Each once with wrong labels and once as it should be, at the defaults of the one line; minutes each. They are
-too dear for the grid, in batches of 16 so that they end. Prints what the warning said and what became of them.
+Each once with wrong labels and once as it should be, at the defaults of the one line. They are too dear for
+the grid: minutes each, in batches of 16. Prints what the warning said and what became of them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def main() -> None:
             best = f"{truth.best:.1%}, {int(truth.steps[truth.scores.argmax()]):,}"
             title = f"{spec['architecture']}, {spec['condition']}; {name.removeprefix('foldmon, ')}"
             then = ("none", "") if step is None else (f"{step:,}", f"{truth.at(step):.1%}")
-            print(f"| {title} | {len(run['records'])} | {best} | {truth.end:.1%} | {then[0]} | {then[1]} | {kind} |")
+            cells = (title, str(len(run["records"])), best, f"{truth.end:.1%}", *then, kind)
+            print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
