@@ -16,6 +16,7 @@ from foldmon.folding.results.score import Predictions
 from foldmon.folding.results.statistics import Ints
 from foldmon.folding.sampled.report import report_of_samples
 from foldmon.folding.sampled.walk import WalkedPaths, walk
+from foldmon.folding.symbols.units import UnitCounts
 from foldmon.folding.undisturbed.buffers import exchanged_buffers
 from foldmon.sampling.plan import Plan
 from foldmon.sampling.team import Team, resharded
@@ -71,9 +72,9 @@ class _SharedWork:
     def walk(self, paths: Ints) -> WalkedPaths:
         """All paths, of which this rank walks its share."""
         by_point = len(self.layout.units) > 1
+        rounds: list[WalkedPaths | None] = []
 
         def walked() -> list[WalkedPaths | None]:
-            rounds: list[WalkedPaths | None] = []
             with self.prober.active():
                 self._keep_step()
                 for shares in self.layout.shares(paths):
@@ -84,6 +85,7 @@ class _SharedWork:
             return rounds
 
         parts = self._groups(self.team.work(walked))
+        self._put_marks([found.counts for found in rounds if found is not None], parts[0])
         joined: list[WalkedPaths] = []
         for number in range(len(parts[0][0])):
             for group, holds in zip(parts, self._holds, strict=True):
@@ -91,6 +93,19 @@ class _SharedWork:
                 if of_place:
                     joined.append(_united(of_place, holds) if by_point else of_place[0])
         return WalkedPaths.joined(joined)
+
+    def _put_marks(self, own: list[UnitCounts], first: list[Any]) -> None:
+        """Marks of single units from all ranks, on what is joined first of each that has units of its own."""
+        counts = [rounds[0].counts for rounds in first]
+        shapes = [count.marks.shape for count in counts]
+        room = np.zeros((len(shapes), 2 * max(size for _, size in shapes)), dtype=np.uint8)
+        mine = room[self.team.ranks.index(self.team.rank) % len(shapes)]
+        for count in own:
+            marks = count.marks.reshape(-1)
+            mine[: len(marks)] |= marks
+        self.team.unite(room)
+        for count, marks, (two, size) in zip(counts, room, shapes, strict=True):
+            count.marks = marks[: two * size].reshape(two, size)
 
     def predict(self, prober: Prober, rows: Ints) -> Predictions | None:
         """:meth:`HeldOutPanel.predict`, of which this rank does its share."""

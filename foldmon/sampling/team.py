@@ -17,6 +17,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -200,6 +203,11 @@ class Team:
             if other is not None:
                 raise RuntimeError(f"measuring failed on rank {rank}: {other}") from failure
         return [found for found, _ in gathered]
+
+    def unite(self, bits: npt.NDArray[np.uint8]) -> None:
+        """Set, on all ranks, the bits that any of them has set: each sends about twice their number."""
+        with self._answered():
+            dist.all_reduce(torch.from_numpy(bits), op=dist.ReduceOp.BOR, group=self._group)
 
     def work(self, own: Callable[[], T]) -> list[T]:
         """What each rank makes, once all of them have made it; those that met before meet again.

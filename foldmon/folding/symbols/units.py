@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from foldmon.folding.results.statistics import Floats, Ints
@@ -63,7 +64,7 @@ class UnitCounts:
     def mark(self, place: int, code: Code) -> None:
         """Count the units of thresholded symbols that were in their lowest or highest piece throughout."""
         if isinstance(code, Tensor):
-            self._join(place, code[0].any(0), code[-1].all(0))
+            self._join(place, _packed(code[0].any(0)), _packed(code[-1].all(0)))
         else:
             self._join(place, _fold(np.bitwise_or, code[0]), _fold(np.bitwise_and, code[-1]))
 
@@ -101,12 +102,35 @@ class UnitCounts:
             self._ever[place], self._always[place] = (half.view(ever.dtype) for half in own)
             self._ever[place][:], self._always[place][:] = ever, always
 
+    @property
+    def marks(self) -> npt.NDArray[np.uint8]:
+        """Shape (2, bytes), on the CPU: bits of the units that were above their lowest piece at some point,
+        and of those that were below their highest one. Several processes join theirs by "or".
+        """
+        marks = np.zeros_like(self._room)
+        for place, ever in self._ever.items():
+            above, below = self._of(marks, place)
+            above[:], below[:] = _bytes(ever), ~_bytes(self._always[place])
+        return marks
+
+    @marks.setter
+    def marks(self, marks: npt.NDArray[np.uint8]) -> None:
+        for place in range(len(self.units)):
+            above, below = self._of(marks, place)
+            if above.any() or below.any():  # else nobody met the site
+                self._ever[place], self._always[place] = above, ~below
+
+    def _of(self, marks: npt.NDArray[np.uint8], place: int) -> npt.NDArray[np.uint8]:
+        first = self._first_byte[place]
+        return marks[:, first : first + code_bytes(self.units[place])]
+
     def __getstate__(self) -> dict[str, Any]:
-        """To another process, from a device too."""
-        state = self.__dict__.copy()
-        for key in ("_ever", "_always"):
-            state[key] = {place: _on_cpu(mark) for place, mark in state[key].items()}
+        """To another process, but for :attr:`marks`, which are large."""
+        state = self.__dict__ | {"_ever": {}, "_always": {}, "_room": None}
         return state | {"_nonfinite": [int(count) for count in self._nonfinite], "_scratch": Scratch()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _room=np.zeros((2, state["_first_byte"][-1]), dtype=np.uint8))
 
     @property
     def nonfinite(self) -> Ints:
@@ -127,8 +151,9 @@ class UnitCounts:
         if place not in marks:
             return float("nan")
         mark = marks[place]
-        count = mark.sum() if isinstance(mark, Tensor) else np.bitwise_count(mark).sum()
-        return float(count) / self.units[place]
+        if isinstance(mark, Tensor):
+            return float(sum((mark >> bit & 1).sum() for bit in range(8))) / self.units[place]
+        return float(np.bitwise_count(mark).sum()) / self.units[place]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -157,5 +182,9 @@ def _bytes(mark: Any) -> npt.NDArray[np.uint8]:
     return found
 
 
-def _on_cpu(mark: Any) -> Any:
-    return mark.cpu() if isinstance(mark, Tensor) else mark
+def _packed(marks: Tensor) -> Tensor:
+    """Bools of shape (units,) as bytes of eight: a long text has as many units as a model has weights."""
+    bits = torch.zeros(8 * code_bytes(len(marks)), dtype=torch.uint8, device=marks.device)
+    bits[: len(marks)] = marks
+    packed: Tensor = sum(bits[bit::8] << bit for bit in range(8))  # type: ignore[assignment]
+    return packed
