@@ -1,7 +1,7 @@
 """Codes on a device as bits instead of bytes: ``python -m tests.benchmarks.packed_codes [--device cuda]``.
 
-Packs eight bools by one multiplication and counts bits by shifts, with torch's operators alone; what foldmon does
-on a device is one byte a unit. Distances are compared number for number.
+Packs eight bools by one multiplication and counts bits by shifts, with operators of torch alone; what foldmon
+does on a device is one byte a unit. Distances are compared number for number.
 """
 
 from __future__ import annotations
