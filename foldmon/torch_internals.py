@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn.parameter import is_lazy
+from torch.optim.optimizer import _global_optimizer_post_hooks as _OPTIMIZER_HOOKS
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import _disable_current_modes as without_dispatch_modes
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch.utils.hooks import RemovableHandle
@@ -41,6 +43,7 @@ __all__ = [
     "global_hooks",
     "has_forward_hooks",
     "has_own_iteration",
+    "hear_optimizers",
     "in_backward",
     "is_lazy",
     "is_loader_at_work",
@@ -56,8 +59,10 @@ __all__ = [
     "set_wrapped_call",
     "submodules_of",
     "tensors_of",
+    "unhear_optimizers",
     "unseen",
     "version_of",
+    "without_dispatch_modes",
     "wrapped_call",
 ]
 
@@ -66,6 +71,7 @@ __all__ = [
 # is a parameter or buffer that has no shape yet. TorchDispatchMode: sees
 # every kernel that runs in a thread. OpOverload and OpOverloadPacket: the classes of
 # torch.ops.aten.relu.default and torch.ops.aten.relu, whose text is "aten.relu.default", "aten.relu".
+# without_dispatch_modes: a context in which no TorchDispatchMode sees what this thread runs.
 
 NATIVE: Any = torch._C._nn
 """Where torch.nn.functional takes its compiled functions from; a program may call them there."""
@@ -119,6 +125,19 @@ def set_version(tensor: Tensor, version: int) -> None:
         torch._C._autograd._unsafe_set_version_counter((tensor,), (version,))
     except TypeError:  # until torch 2.5 it took one tensor
         torch._C._autograd._unsafe_set_version_counter(tensor, version)  # type: ignore[arg-type]
+
+
+def hear_optimizers(hook: Any) -> None:
+    """Call ``hook(optimizer, args, kwargs)`` after each step of any optimizer of the process.
+
+    Under one fixed key, which no handle's number is: it may be asked for by several threads at once.
+    """
+    _OPTIMIZER_HOOKS[-1] = hook
+
+
+def unhear_optimizers() -> None:
+    """Undo :func:`hear_optimizers`; an optimizer that steps meanwhile in another thread fails."""
+    _OPTIMIZER_HOOKS.pop(-1, None)
 
 
 class Listener:

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, ParamSpec
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -54,7 +55,9 @@ def _filled_in(function: Callable[_P, Monitor]) -> Callable[_P, Monitor]:
         config = resolved(given.get("config"), os.environ, plain)
         options = {n: value for n, value in vars(config).items() if n in parameters}
         numbers = {n: options[n] for n in given if n in NUMBERS} if not config.disabled else {}
-        return function(*args, **options | given | numbers | {"config": config})
+        # What is made in inference mode, a validation hook's say, could not be written to after it.
+        with torch.inference_mode(False):
+            return function(*args, **options | given | numbers | {"config": config})
 
     return wrapper
 

@@ -32,9 +32,9 @@ def pairs_in_batch(
     size = batch_size(inputs)
     if size < 2:
         return None
-    classes = torch.arange(size) if labels is None else _checked(labels, size)
-    first = torch.randperm(size, generator=generator)[:count].to(classes.device)
-    scores = torch.rand((len(first), size), generator=generator).to(classes.device)
+    classes = torch.arange(size, device="cpu") if labels is None else _checked(labels, size)
+    first = torch.randperm(size, generator=generator, device="cpu")[:count].to(classes.device)
+    scores = torch.rand((len(first), size), generator=generator, device="cpu").to(classes.device)
     scores = scores.masked_fill(classes[first].unsqueeze(1) == classes, -1.0)
     best, second = scores.max(1)
     return Pairs(take_rows(inputs, first), take_rows(inputs, second)), best >= 0

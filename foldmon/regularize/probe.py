@@ -127,7 +127,7 @@ class SoftProbe:
         paths = torch.arange(len(pairs), device=device).repeat_interleave(self.points)
         with torch.no_grad():
             lines.capture(lambda inputs: self.forward(self.model, inputs), paths)
-        t = torch.linspace(0, 1, self.points, dtype=torch.float64).to(device).repeat(len(pairs))
+        t = torch.linspace(0, 1, self.points, dtype=torch.float64, device="cpu").to(device).repeat(len(pairs))
         layers: list[tuple[Tensor, Thresholds]] = []
 
         def visit(site: str, reading: Reading) -> None:

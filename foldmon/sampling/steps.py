@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+from torch.optim.optimizer import Optimizer
 
+from foldmon.folding.undisturbed.threads import other_threads
 from foldmon.sampling.living import living
 from foldmon.sampling.silence import Silence
 from foldmon.sampling.watched import Watched
-from foldmon.torch_internals import RemovableHandle
+from foldmon.torch_internals import RemovableHandle, hear_optimizers, unhear_optimizers
 
 logger = logging.getLogger("foldmon")
 
@@ -63,15 +64,28 @@ class StepCounter:
             self._owner = weakref.ref(_innermost(optimizer))
         elif not _living_owner_exists(self._watched):
             self._count_backwards()
-        self._handle = register_optimizer_step_post_hook(_OnOptimizerStep(self))
+        self._told = False
+        _ON_STEPS.add(self)
 
     def close(self) -> None:
         """Stop counting and take every hook away."""
-        self._handle.remove()
+        _ON_STEPS.remove(self)
         self._stop_counting_backwards()
 
     def stepped(self, optimizer: Optimizer) -> None:
-        """Some optimizer of this process has stepped."""
+        """Some optimizer of this process has stepped; nothing is raised."""
+        try:
+            self._stepped(optimizer)
+        except Exception as error:
+            # An optimizer of an unusual make; it must step on all the same.
+            if not self._told:
+                self._told = True
+                logger.warning(
+                    "foldmon: steps cannot be counted (%s: %s); call monitor.step() after each",
+                    type(error).__name__, error,
+                )  # fmt: skip
+
+    def _stepped(self, optimizer: Optimizer) -> None:
         owner = self._owner() if self._owner is not None else None
         if owner is optimizer:
             self._round += 1
@@ -131,32 +145,41 @@ class StepCounter:
             self._on_step(1)
 
 
-class _OnOptimizerStep:
-    """The global hook; it does not keep the counter, and so the model, alive."""
+class _OnSteps:
+    """Torch's global hook on optimizers, one for all counters, which it does not keep alive.
 
-    def __init__(self, counter: StepCounter) -> None:
-        self._counter = weakref.ref(counter)
-        self._told = False
+    An optimizer that steps goes through torch's dict of hooks with Python code in between: what another
+    thread adds to it or takes out meanwhile is an error in that step. So it is touched once for all counters,
+    and again only where nobody else can step; left behind, the hook does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._counters: dict[int, weakref.ref[StepCounter]] = {}
+
+    def add(self, counter: StepCounter) -> None:
+        """Tell it of each step."""
+        if not self._counters:
+            hear_optimizers(self)
+        self._counters[id(counter)] = weakref.ref(counter)
+
+    def remove(self, counter: StepCounter) -> None:
+        """Tell it no more."""
+        self._counters.pop(id(counter), None)
+        if not self._counters and not other_threads():
+            unhear_optimizers()
 
     def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if torch.compiler.is_compiling():
             return
-        counter = self._counter()
-        if counter is None:
-            return
-        try:
-            counter.stepped(optimizer)
-        except Exception as error:
-            # An optimizer of an unusual make; it must step on all the same.
-            self._handle_error(error)
+        for number, reference in list(self._counters.items()):
+            counter = reference()
+            if counter is not None:
+                counter.stepped(optimizer)
+            else:
+                self._counters.pop(number, None)
 
-    def _handle_error(self, error: Exception) -> None:
-        if not self._told:
-            self._told = True
-            logger.warning(
-                "foldmon: steps cannot be counted (%s: %s); call monitor.step() after each",
-                type(error).__name__, error,
-            )  # fmt: skip
+
+_ON_STEPS = _OnSteps()
 
 
 class _OnBackward:

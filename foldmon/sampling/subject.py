@@ -27,6 +27,7 @@ from foldmon.folding.results.statistics import Ints
 from foldmon.folding.undisturbed.accelerator import devices_of, is_capturing
 from foldmon.folding.undisturbed.captures import heed_captures
 from foldmon.folding.undisturbed.compiled import compiled_functions
+from foldmon.folding.undisturbed.draws import noted, unnoted_draws
 from foldmon.folding.undisturbed.kept import Kept, kept
 from foldmon.folding.undisturbed.random_state import drew, preserved_random_state, random_state
 from foldmon.folding.undisturbed.stand_in import StoodInError
@@ -239,6 +240,10 @@ class Subject:
                 prober = self._look_at(replica.module)
             # A sampler's thread must not draw from generators that training draws from.
             self._refuse((drew(before) or self._loss_draws) and DRAWS)
+            if noted() is not None and may_have_compiled():
+                # Nothing is compiled where draws are noted, so it would not be seen.
+                with unnoted_draws(), _no_compiled_functions():
+                    self._look_at(replica.module)
         except CannotCopyError:
             raise
         except Exception as error:

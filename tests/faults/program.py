@@ -58,6 +58,13 @@ def killed() -> None:
     train(model, 10**9)
 
 
+def interrupts_itself() -> None:
+    model = network()
+    foldmon.watch(model, data(), log_dir="run")
+    train(model, 10)
+    raise KeyboardInterrupt
+
+
 def unclosed() -> None:
     model = network()
     foldmon.watch(model, data(), every=5, log_dir="run")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,11 @@ ROOT = Path(__file__).parents[2]
 JOURNAL = Path("run/foldmon/journal.jsonl")
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, how: Sequence[str] = ("-m",)) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.program", *arguments],
+        [sys.executable, *how, "tests.faults.program", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
 
@@ -75,6 +76,19 @@ def test_sigterm_in_a_probe_loses_no_finished_probe():
     assert steps
     assert replay(JOURNAL, foldmon.TensorBoardExporter("run")) == len(steps)
     assert shown() == steps
+
+
+PROGRAM = "from tests.faults import program; program.interrupts_itself()"
+
+
+@pytest.mark.parametrize(("how", "status"), [(["-c", PROGRAM], -signal.SIGINT), (["-m"], 1)])
+def test_a_program_that_is_interrupted_ends_as_it_would(how, status):
+    """What closes it imports and compiles, after which Python no longer knows why it ends."""
+    process = start("interrupts_itself", how=how)
+    _, errors = process.communicate(timeout=120)
+    assert "\nKeyboardInterrupt\n" in errors
+    assert process.returncode == status
+    assert read_journal(JOURNAL)[-1]["kind"] == "end"
 
 
 def test_a_program_that_ends_without_closing_delivers_everything():

@@ -124,7 +124,7 @@ def _joined(parts: list[Code], axis: int) -> Code:
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], Tensor):
-        return torch.cat([torch.as_tensor(part) for part in parts], dim=axis)
+        return torch.cat([torch.as_tensor(part, device=parts[0].device) for part in parts], dim=axis)
     joined: Code = np.concatenate([np.asarray(part) for part in parts], axis=axis)
     return joined
 
@@ -140,12 +140,16 @@ def _interleaved(old: Code, new: Code) -> Code:
 def _distances(codes: list[Code], stride: int) -> Distances:
     """Distances at every ``stride``-th point."""
     r1, r2, cumulative = [], [], []
-    joined = torch.zeros(1)
+    joined = torch.zeros(1, device="cpu")
     for code in codes:
         grid = code[:, :, ::stride]
-        away = torch.as_tensor(hamming(grid, grid[:, :, :1]))
+        away = _tensor(hamming(grid, grid[:, :, :1]))
         joined = joined.to(away) + away
         r1.append(away.amax(1))
-        r2.append(torch.as_tensor(hamming(grid[:, :, 1:], grid[:, :, :-1])).sum(1))
+        r2.append(_tensor(hamming(grid[:, :, 1:], grid[:, :, :-1])).sum(1))
         cumulative.append(joined.amax(1))
     return Distances(*(torch.stack(c, dim=1).double().cpu().numpy() for c in (r1, r2, cumulative)))
+
+
+def _tensor(code: Code) -> Tensor:
+    return code if isinstance(code, Tensor) else torch.from_numpy(code)

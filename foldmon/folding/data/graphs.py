@@ -106,7 +106,7 @@ def _batch(like: Any, made: dict[str, Any]) -> Any:
 def of_features_and_edges(inputs: Any, labels: Any) -> HeldOut:
     """The nodes of a graph that is given as ``(x, edge_index)``."""
     x, edges = inputs
-    nodes = torch.arange(len(x))
+    nodes = torch.arange(len(x), device="cpu")
     structure = Structure(len(x), edges, None, {"x": x})
     origin = "the second element" if labels is not None else ""
     held = {"x": x, "node": nodes.to(x.device), "graph": Common(structure)}
@@ -201,4 +201,4 @@ def _held_out_nodes(graph: Any, count: int) -> Tensor:
         if isinstance(mask, Tensor) and len(mask) == count and bool(mask.any()):
             return torch.nonzero(mask if mask.ndim == 1 else mask[:, 0]).flatten()
     seeds = getattr(graph, "batch_size", None)  # of a neighbourhood that was sampled
-    return torch.arange(seeds if isinstance(seeds, int) else count)
+    return torch.arange(seeds if isinstance(seeds, int) else count, device="cpu")

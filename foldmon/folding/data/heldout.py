@@ -19,7 +19,13 @@ from foldmon.folding.data.reading import Amounts, Source, as_it_is, collate_samp
 from foldmon.folding.data.splitting import WAY_OUT, is_images, of_arrays
 from foldmon.folding.data.worker import read_in_worker
 from foldmon.folding.undisturbed.put_back import CannotPutBackError, put_back
-from foldmon.folding.undisturbed.random_state import preserved_random_state
+from foldmon.folding.undisturbed.random_state import (
+    drew,
+    note_seeding,
+    preserved_random_state,
+    random_state,
+)
+from foldmon.folding.undisturbed.threads import other_threads
 from foldmon.torch_internals import has_own_iteration, is_loader_at_work
 
 # Loaders of these packages go about in ways of their own, but yield what their data set and collate_fn give.
@@ -43,20 +49,31 @@ def read_held_out(data: Any, amounts: Amounts, generator: np.random.Generator) -
         TypeError: the data are of no such kind.
         ValueError: the data are empty, an item cannot be read, or reading would use the data up.
     """
-    seed, choice = int(generator.integers(2**31)), np.random.default_rng(generator.integers(2**31))
+    seed, choice = (int(generator.integers(2**31)) for _ in range(2))
     data = _validation_part(data)
     if hasattr(data, "__next__"):
         raise ValueError(_used_up(f"a {type(data).__name__} yields each batch only once"))
     loader = data if isinstance(data, DataLoader) and not _makes_batches_itself(data) else None
     in_worker = loader is not None and loader.num_workers > 0
+
+    def reading() -> tuple[HeldOut, HeldOut]:
+        source = _source(data, loader, amounts, np.random.default_rng(choice))
+        if isinstance(source, HeldOut):
+            return source, source
+        if loader is not None and in_worker:
+            return read_in_worker(loader, source, amounts, seed)
+        return read(source, amounts)
+
     try:
+        if other_threads():
+            # Seeding would give them other numbers; where nothing is drawn there is no need to.
+            with preserved_random_state(), put_back(*_owners(data, loader)):
+                before = random_state()
+                found = reading()
+                if not drew(before):
+                    return found
         with preserved_random_state(), put_back(*_owners(data, loader)), _seeded(loader, seed):
-            source = _source(data, loader, amounts, choice)
-            if isinstance(source, HeldOut):
-                return source, source
-            if loader is not None and in_worker:
-                return read_in_worker(loader, source, amounts, seed)
-            return read(source, amounts)
+            return reading()
     except CannotPutBackError as error:
         raise ValueError(_used_up(str(error))) from error
 
@@ -142,6 +159,7 @@ def _seeded(loader: DataLoader[Any] | None, seed: int) -> Iterator[None]:
     np.random.seed(seed)
     # Not torch.manual_seed, which would also seed devices, and for ones not yet in use irrevocably.
     torch.default_generator.manual_seed(seed)
+    note_seeding()
     for generator in _generators(loader):
         generator.manual_seed(seed)
     yield

@@ -216,7 +216,7 @@ def _with_tensors(item: Any) -> Any:
     if isinstance(item, tuple):
         return tuple(map(_with_tensors, item))
     if isinstance(item, list) and item and all(isinstance(leaf, int | float) for leaf in _leaves(item)):
-        return torch.tensor(item)
+        return torch.tensor(item, device="cpu")
     return item
 
 

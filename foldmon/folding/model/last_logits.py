@@ -37,7 +37,7 @@ def ask_for_last_logits(model: nn.Module, inputs: Any) -> Callable[[nn.Module, A
     def forward(model: nn.Module, inputs: Any) -> Any:
         return call(lambda *args, **kwargs: model(*args, **kwargs, **{name: 1}), inputs)
 
-    row = take_rows(inputs, torch.zeros(1, dtype=torch.int64))
+    row = take_rows(inputs, torch.zeros(1, dtype=torch.int64, device="cpu"))
     try:
         whole, last = _look(model, call, row), _look(model, forward, row)
     except Exception:

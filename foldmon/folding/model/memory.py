@@ -26,7 +26,7 @@ def keep_freed_memory() -> None:
     """
     if os.environ.get("FOLDMON_KEEP_FREED_MEMORY", "").strip().lower() in ("0", "false", "no", "off"):
         return
-    torch.empty(_LEARNT_BYTES, dtype=torch.uint8)
+    torch.empty(_LEARNT_BYTES, dtype=torch.uint8, device="cpu")
 
 
 class TooLittleMemoryError(RuntimeError):

@@ -177,7 +177,7 @@ class StraightPaths:
         return tensor.to(self._dtype) if tensor.dtype == torch.uint8 else tensor
 
     def _repeated_start(self, rows: int) -> Any:
-        return take_rows(self.first, torch.zeros(rows, dtype=torch.int64))
+        return take_rows(self.first, torch.zeros(rows, dtype=torch.int64, device="cpu"))
 
     def _nothing_to_interpolate(self, ran: bool) -> str:
         if self.at is None:

@@ -77,7 +77,7 @@ def _is_leaf_of_others(module: nn.Module) -> bool:
 
 def _bends_pointwise(module: nn.Module, room: Tensor) -> bool:
     """Whether a module's output depends on the number at its own place only, and not linearly."""
-    draws = torch.randn((3, *room.shape), generator=torch.Generator().manual_seed(0)).to(room)
+    draws = torch.randn((3, *room.shape), generator=torch.Generator().manual_seed(0), device="cpu").to(room)
     # Of different size, so that what a norm makes of them shows in their mixture however many they are.
     a, b, from_a = 2 * draws[0], 8 * draws[1] + 1, draws[2] > 0
     try:

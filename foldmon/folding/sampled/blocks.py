@@ -126,7 +126,7 @@ def _raise_to(maximum: Tensor, values: Tensor) -> None:
 
 def _copy_into(room: Code, code: Code) -> None:
     if isinstance(room, Tensor):
-        room.copy_(torch.as_tensor(code))
+        room.copy_(torch.as_tensor(code, device=room.device))
     else:
         np.copyto(room, np.asarray(code))
 

@@ -142,7 +142,7 @@ class _Walk:
         self.points, self.strides = points, strides
         device = prober.device
         self.paths = torch.from_numpy(paths).to(device)
-        self.t = torch.linspace(0, 1, points, dtype=torch.float64).to(device)[:, None]
+        self.t = torch.linspace(0, 1, points, dtype=torch.float64, device="cpu").to(device)[:, None]
         shape = (len(prober.sites), len(paths))
         self.distances = [
             RunningDistances(*(torch.zeros(shape, dtype=torch.int64, device=device) for _ in "123"))

@@ -196,7 +196,7 @@ def to_host(tensor: Tensor) -> Tensor:
     if module_of(tensor.device.type) is None:
         return tensor
     pinned = hasattr(module_of(tensor.device.type), "Stream")
-    room = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=pinned)
+    room = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=pinned)
     return room.copy_(tensor, non_blocking=pinned)
 
 

@@ -95,7 +95,7 @@ def keep_state(read: Callable[[], Any], write: Callable[[Any], object]) -> Resto
     then = read()
 
     def restore() -> bool:
-        if _equal(read(), then):
+        if same_values(read(), then):
             return False
         write(then)
         return True
@@ -103,13 +103,14 @@ def keep_state(read: Callable[[], Any], write: Callable[[Any], object]) -> Resto
     return restore
 
 
-def _equal(a: Any, b: Any) -> bool:
+def same_values(a: Any, b: Any) -> bool:
+    """Whether two states hold the same: tensors, arrays, collections of these, or anything with ``==``."""
     if isinstance(a, Tensor):
         return torch.equal(a, b)
     if isinstance(a, np.ndarray):
         return np.array_equal(a, b)
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(same_values(a[key], b[key]) for key in a)
     if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(map(_equal, a, b))
+        return len(a) == len(b) and all(map(same_values, a, b))
     return bool(a == b)

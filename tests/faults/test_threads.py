@@ -1,0 +1,219 @@
+"""Threads beside the one that watches: they train, feed a training, or run trials of their own."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.optim.optimizer import _global_optimizer_post_hooks
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+import foldmon
+from foldmon.folding.data.pairs import draw_pairs
+from foldmon.folding.undisturbed.random_state import drew, preserved_random_state, random_state
+from foldmon.folding.undisturbed.threads import other_threads
+from foldmon.sampling.steps import StepCounter
+from tests.faults.twin import data, network
+from tests.training_loop import train
+
+DRAW: dict[str, Callable[[], object]] = {
+    "torch": lambda: torch.rand(3),
+    "a kernel": lambda: nn.functional.dropout(torch.ones(8), 0.5),
+    "python": lambda: random.random(),
+    "numpy": lambda: np.random.rand(3),
+    "a seed": lambda: torch.manual_seed(3),
+}
+
+
+class Beside:
+    """A thread that does what it is told, and waits in between."""
+
+    def __init__(self) -> None:
+        self._told: queue.Queue[Callable[[], object] | None] = queue.Queue()
+        self._done: queue.Queue[None] = queue.Queue()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Callable[[Callable[[], object]], None]:
+        self._thread.start()
+        return self.do
+
+    def do(self, what: Callable[[], object]) -> None:
+        self._told.put(what)
+        self._done.get(timeout=60)
+
+    def _run(self) -> None:
+        while (what := self._told.get()) is not None:
+            what()
+            self._done.put(None)
+
+    def __exit__(self, *exception: object) -> None:
+        self._told.put(None)
+        self._thread.join()
+
+
+def states() -> str:
+    return repr((torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()))
+
+
+# Random numbers
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_what_another_thread_draws_meanwhile_is_drawn_once(name):
+    after: list[str] = []
+    with Beside() as beside:
+        with preserved_random_state():
+            before = random_state()
+            beside(lambda: (DRAW[name](), after.append(states())))
+            torch.ones(8).sum()
+            assert not drew(before)
+        assert [states()] == after
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_what_this_thread_draws_is_put_back_though_others_are_at_work(name):
+    before = states()
+    with Beside():
+        with preserved_random_state():
+            state = random_state()
+            DRAW[name]()
+            assert drew(state)
+        assert states() == before
+
+
+def test_a_profiler_of_the_users_goes_on():
+    import cProfile
+
+    before = states()
+    profiler = cProfile.Profile()
+    with Beside():
+        with profiler, preserved_random_state():
+            torch.rand(3)
+            np.random.rand(3)
+        assert states() == before
+    assert len(profiler.getstats()) > 1
+
+
+def trained_beside(watch: Callable[[], object]) -> list[float]:
+    """Losses of a training with dropout in one thread, while another one watches a model of its own."""
+    losses: list[float] = []
+    began, ends = threading.Event(), threading.Event()
+
+    def work() -> None:
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        while not ends.is_set() or len(losses) < 400:
+            losses.extend(train(model, 1, optimizer))
+            began.set()
+
+    torch.manual_seed(3)
+    thread = threading.Thread(target=work)
+    thread.start()
+    began.wait(60)
+    watch()
+    ends.set()
+    thread.join()
+    return losses
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_a_watch_in_one_thread_repeats_no_draw_of_a_training_in_another(background, tmp_path, caplog):
+    held_out = DataLoader(TensorDataset(*data()), 8, shuffle=True)
+    torch.manual_seed(9)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    options: dict[str, Any] = {"exporters": [], "log_dir": tmp_path, "background": background, "samples": 60}
+
+    def watch() -> None:
+        with foldmon.watch(model, held_out, **options) as monitor:
+            monitor.probe()
+
+    without, watched = trained_beside(lambda: None), trained_beside(watch)
+    shorter = min(len(without), len(watched))
+    assert without[:shorter] == watched[:shorter]
+    assert "draws random numbers" not in caplog.text
+
+
+class Noisy(Dataset[Any]):
+    def __len__(self) -> int:
+        return 60
+
+    def __getitem__(self, index: int) -> Any:
+        return data()[0][index] + torch.randn(8) + random.random() + np.random.rand(), index % 3
+
+
+def test_held_out_data_that_draw_are_read_alike_with_and_without_other_threads():
+    before = states()
+    alone = draw_pairs(Noisy(), 8, seed=4)
+    with Beside():
+        assert other_threads()
+        together = draw_pairs(Noisy(), 8, seed=4)
+    assert torch.equal(alone.first, together.first)
+    assert states() == before
+
+
+# Steps
+
+
+def test_counters_come_and_go_in_mid_step_of_another_thread(mlp):
+    """Torch goes through its dict of hooks while an optimizer steps, with Python code in between."""
+    reached, go_on = threading.Event(), threading.Event()
+    failed: list[Exception] = []
+
+    def wait(steps: int) -> None:
+        reached.set()
+        go_on.wait(60)
+
+    first = StepCounter(mlp, wait)
+    another = _global_optimizer_post_hooks.setdefault(10**9, lambda *args: None)
+
+    def step() -> None:
+        try:
+            train(mlp, 1)
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    reached.wait(60)
+    second = StepCounter(network(), lambda steps: None)
+    second.close()
+    first.close()
+    go_on.set()
+    thread.join()
+    assert _global_optimizer_post_hooks.pop(10**9) is another
+    assert not failed
+
+
+def test_trials_in_several_threads_are_each_as_alone(tmp_path):
+    rows = TensorDataset(*data())
+
+    def trial(number: int, watched: bool) -> list[float]:
+        model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+        with torch.no_grad():
+            for place, weight in enumerate(model.parameters()):
+                weight.copy_(torch.linspace(-0.3, 0.3, weight.numel()).sin().roll(7 * place).view_as(weight))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01 * (number + 1))
+        inputs, labels = data()
+        losses = []
+        if watched:
+            foldmon.watch(model, DataLoader(rows, 8), every=3, exporters=[], log_dir=tmp_path / str(number))
+        for _ in range(20):
+            loss = nn.functional.cross_entropy(model(inputs), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+    alone = [trial(number, watched=False) for number in range(6)]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda number: trial(number, watched=True), range(6)))
+    assert together == alone
