@@ -18,7 +18,6 @@ from torch.nn.parameter import is_lazy
 from torch.optim.optimizer import _global_optimizer_post_hooks as _OPTIMIZER_HOOKS
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._python_dispatch import _disable_current_modes as without_dispatch_modes
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch.utils.hooks import RemovableHandle
@@ -45,6 +44,7 @@ __all__ = [
     "has_own_iteration",
     "hear_optimizers",
     "in_backward",
+    "is_compiled_call",
     "is_lazy",
     "is_loader_at_work",
     "is_part_of_dtensor",
@@ -62,7 +62,6 @@ __all__ = [
     "unhear_optimizers",
     "unseen",
     "version_of",
-    "without_dispatch_modes",
     "wrapped_call",
 ]
 
@@ -71,7 +70,6 @@ __all__ = [
 # is a parameter or buffer that has no shape yet. TorchDispatchMode: sees
 # every kernel that runs in a thread. OpOverload and OpOverloadPacket: the classes of
 # torch.ops.aten.relu.default and torch.ops.aten.relu, whose text is "aten.relu.default", "aten.relu".
-# without_dispatch_modes: a context in which no TorchDispatchMode sees what this thread runs.
 
 NATIVE: Any = torch._C._nn
 """Where torch.nn.functional takes its compiled functions from; a program may call them there."""
@@ -178,6 +176,13 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
 def may_have_compiled() -> bool:
     """Whether torch.compile can have been used in this process: torch imports its compiler at first use."""
     return "torch._dynamo" in sys.modules
+
+
+def is_compiled_call(code: CodeType) -> bool:
+    """Whether code is that by which a function under torch.compile is called, by its name and file."""
+    names = (code.co_name, getattr(code, "co_qualname", "").partition(".")[0])
+    at_home = code.co_filename.replace("\\", "/").endswith("_dynamo/eval_frame.py")
+    return at_home and (names[0] == "compile_wrapper" or names[1] == "_TorchDynamoContext")
 
 
 def compiled_call(module: nn.Module) -> Any:

@@ -27,7 +27,7 @@ from foldmon.folding.results.statistics import Ints
 from foldmon.folding.undisturbed.accelerator import devices_of, is_capturing
 from foldmon.folding.undisturbed.captures import heed_captures
 from foldmon.folding.undisturbed.compiled import compiled_functions
-from foldmon.folding.undisturbed.draws import noted, unnoted_draws
+from foldmon.folding.undisturbed.draws import COMPILED, noted
 from foldmon.folding.undisturbed.kept import Kept, kept
 from foldmon.folding.undisturbed.random_state import drew, preserved_random_state, random_state
 from foldmon.folding.undisturbed.stand_in import StoodInError
@@ -48,6 +48,7 @@ _QUICK = 0.5  # seconds that these may seem to take
 _LOOKS = 40  # times that the allowance pays for predicting all inputs that are followed
 
 IN_PLACE = "the model is measured in the training thread, not beside it"
+CALLS_COMPILED = "its forward pass calls functions under torch.compile"
 
 
 class Subject:
@@ -240,10 +241,6 @@ class Subject:
                 prober = self._look_at(replica.module)
             # A sampler's thread must not draw from generators that training draws from.
             self._refuse((drew(before) or self._loss_draws) and DRAWS)
-            if noted() is not None and may_have_compiled():
-                # Nothing is compiled where draws are noted, so it would not be seen.
-                with unnoted_draws(), _no_compiled_functions():
-                    self._look_at(replica.module)
         except CannotCopyError:
             raise
         except Exception as error:
@@ -346,10 +343,16 @@ def _no_compiled_functions() -> Iterator[None]:
     if not may_have_compiled():
         yield
         return
+    if (notes := noted()) is not None:
+        before = notes.count
+        yield
+        if notes.latest.get(COMPILED, 0) > before:
+            raise CannotCopyError(CALLS_COMPILED)
+        return
     try:
         with compiled_functions("fail_on_recompile"):
             yield
     except Exception as error:
         if "fail_on_recompile" in str(error):
-            raise CannotCopyError("its forward pass calls functions under torch.compile") from error
+            raise CannotCopyError(CALLS_COMPILED) from error
         raise

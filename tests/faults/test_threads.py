@@ -217,3 +217,94 @@ def test_trials_in_several_threads_are_each_as_alone(tmp_path):
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(lambda number: trial(number, watched=True), range(6)))
     assert together == alone
+
+
+# What is compiled
+
+
+def doubled(x: torch.Tensor) -> torch.Tensor:
+    return 2 * torch.relu(x)
+
+
+class Calls(nn.Module):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.linear, self.head = nn.Linear(8, 16), nn.Linear(16, 3)
+        self.function = [function]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.function[0](self.linear(x))))
+
+
+def test_a_thread_that_compiles_while_another_looks_a_model_over(tmp_path):
+    """How functions under torch.compile run is said for the whole process."""
+    compilations: list[int] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        compilations.append(1)
+        return graph.forward
+
+    torch.compiler.reset()
+    meanwhile = torch.compile(lambda x: x + 1, backend=backend)
+    failed: list[Exception] = []
+
+    def compiles() -> None:
+        try:
+            meanwhile(torch.ones(3))
+        except Exception as error:
+            failed.append(error)
+
+    with Beside() as beside:
+
+        class Waits(Calls):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                beside(compiles)
+                return super().forward(x)
+
+        model = Waits(doubled)
+        with foldmon.watch(model, data(), exporters=[], log_dir=tmp_path) as monitor:
+            assert monitor.probe().layers == ("/relu", "/tanh")
+    assert not failed
+    meanwhile(torch.ones(3))
+    assert compilations, "it is compiled as soon as nothing looks on"
+
+
+def test_watches_in_two_threads_leave_functions_compiled_as_they_were(tmp_path):
+    torch.compiler.reset()
+    compilations: list[int] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        compilations.append(1)
+        return graph.forward
+
+    first, second = threading.Event(), threading.Event()
+
+    class Waits(Calls):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first.set()
+            assert second.wait(60)
+            return super().forward(x)
+
+    def watches() -> None:
+        with foldmon.watch(Waits(doubled), data(), exporters=[], log_dir=tmp_path / "first"):
+            pass
+
+    thread = threading.Thread(target=watches)
+    thread.start()
+    assert first.wait(60)
+    function = torch.compile(doubled, backend=backend)
+
+    class Ends(Calls):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not second.is_set():
+                second.set()
+                thread.join()
+            return super().forward(x)
+
+    model = Ends(function)
+    with foldmon.watch(model, data(), exporters=[], log_dir=tmp_path / "second") as monitor:
+        assert monitor._subject.reason == "its forward pass calls functions under torch.compile"
+        assert monitor.probe().layers == ("/relu", "/tanh")
+    assert not compilations
+    function(torch.ones(3))
+    assert compilations == [1]

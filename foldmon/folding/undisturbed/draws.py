@@ -20,7 +20,10 @@ import torch
 from torch import Tensor
 
 from foldmon.folding.undisturbed.threads import other_threads
-from foldmon.torch_internals import TorchDispatchMode, pytree, without_dispatch_modes
+from foldmon.torch_internals import TorchDispatchMode, is_compiled_call, pytree
+
+COMPILED = "compiled"
+"""Under this name calls of functions under ``torch.compile`` are noted."""
 
 _SEEDING = frozenset({"manual_seed", "seed", "set_rng_state", "fork_rng"})  # functions of torch.random
 _OF_NUMPY: Any = np.random.mtrand._rand
@@ -33,14 +36,13 @@ class Noted(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Which code draws from Python's or NumPy's generator is not seen, only which may: it names them.
 
     Attributes:
-        certain: whether a generator of which nothing is noted was not moved by this thread.
         count: of draws noted so far.
-        latest: number of the latest one of each generator, by its name.
+        latest: number of the latest one of each generator, by its name; and of calls of compiled functions.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.certain, self.count = True, 0
+        self.count = 0
         self.latest: dict[str, int] = {}
         self._codes: dict[CodeType, list[str]] = {}
 
@@ -96,23 +98,10 @@ def noted_draws() -> Iterator[None]:
         _of_thread.noted = None
 
 
-@contextmanager
-def unnoted_draws() -> Iterator[None]:
-    """Take no notes in this block: functions under ``torch.compile`` run as they are only where none are."""
-    notes = noted()
-    if notes is None:
-        yield
-        return
-    _of_thread.noted = None
-    try:
-        with without_dispatch_modes():
-            yield
-    finally:
-        _of_thread.noted = notes
-
-
 def _may_move(code: CodeType, variables: dict[str, Any]) -> list[str]:
     """Which generators a function may move, by the names in its code."""
+    if is_compiled_call(code):
+        return [COMPILED]
     home = str(variables.get("__name__"))
     if home.partition(".")[0] in ("torch", "numpy", "random", "foldmon"):
         return ["torch", "devices"] if home.endswith(".random") and code.co_name in _SEEDING else []
