@@ -72,9 +72,12 @@ class Plan:
         while self.config.method != "exact" and (most - 1) % 8 == 0 and (most + 1) // 2 >= FEWEST_POINTS:
             most = (most + 1) // 2
             points.append(most)
-        beside = 0.0 if self.held_out is None else self.held_out.inputs / len(self.pairs)
-        whole = points[0] + max(points[0], beside)
-        return {few: (few + max(few, beside)) / whole for few in points}
+        return {few: self.rows(few) / self.rows(points[0]) for few in points}
+
+    def rows(self, points: int) -> float:
+        """Inputs passed forward for a pair at so many points, the held-out ones that come with it included."""
+        beside = 0.0 if self.held_out is None else max(points, self.held_out.inputs / len(self.pairs))
+        return points + beside
 
     def measure(self, prober: Prober, paths: Ints | None, step: int, points: int) -> FoldingReport:
         """A probe of some pairs, or of all, on a prober that :meth:`prober` made, and of held-out inputs."""

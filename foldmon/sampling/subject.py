@@ -66,7 +66,8 @@ class Subject:
         classes: whether outputs are classes, or a function from them to logits; None finds it out.
 
     Attributes:
-        a_pair: seconds that a pair seems to take, as seen when the model was looked over.
+        a_pair: seconds that a pair seems to take, and the held-out inputs that come with it, as seen when the
+            model was looked over.
         fixed: seconds that a probe seems to take beside its pairs.
         reason: why the model is measured in place, in words, where a copy was wished and cannot be.
         coverage: what of the model is measured.
@@ -312,16 +313,16 @@ class Subject:
             few, one = (self._seconds(prober, np.arange(count)) for count in (_TRIAL, 1))
             self.a_pair = max(few - one, few / 10) / (_TRIAL - 1)
             self.fixed = max(one - self.a_pair, 0.0)
+        a_row = self.a_pair / self._plan.config.points
         if self.held_out is not None:
-            self.held_out.follow(self._followed())
+            self.held_out.follow(self._followed(a_row))
+        self.a_pair = a_row * self._plan.rows(self._plan.config.points)
 
-    def _followed(self) -> int:
+    def _followed(self, a_row: float) -> int:
         """How many held-out inputs are followed: more only where predicting all of them is cheap."""
-        config = self._plan.config
         if self.team is not None:  # all ranks follow the same ones, and their clocks differ
             return FEWEST
-        a_row = self.a_pair / config.points
-        return max(FEWEST, int(config.allowance / _LOOKS / max(a_row, 1e-9)))
+        return max(FEWEST, int(self._plan.config.allowance / _LOOKS / max(a_row, 1e-9)))
 
     def _seconds(self, prober: Prober, paths: Ints) -> float:
         began = time.perf_counter()

@@ -68,6 +68,8 @@ def test_what_a_pair_costs_at_fewer_points_holds_the_inputs_beside_it():
     assert list(alone) == list(few) == list(many) == [33, 17, 9]
     assert few[9] == pytest.approx((9 + 9) / (33 + 33))
     assert many[9] == pytest.approx((9 + 32) / (33 + 33))
+    plan = Plan(drawn, Config(), None, HeldOutPanel(held_out))
+    assert (plan.rows(33), plan.rows(9)) == (66, 41)
 
 
 def test_a_resumed_panel_follows_as_many_as_before():
