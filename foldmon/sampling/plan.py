@@ -75,7 +75,7 @@ class Plan:
         return {few: self.rows(few) / self.rows(points[0]) for few in points}
 
     def rows(self, points: int) -> float:
-        """Inputs passed forward for a pair at so many points, the held-out ones that come with it included."""
+        """Inputs passed forward for a pair at so many points, and held-out ones that come with it."""
         beside = 0.0 if self.held_out is None else max(points, self.held_out.inputs / len(self.pairs))
         return points + beside
 
