@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+
+logger = logging.getLogger("foldmon")
 
 JOURNAL = "journal.jsonl"
 SUBRUN = "foldmon"
@@ -14,7 +18,13 @@ SUBRUN = "foldmon"
 
 def local(path: str | os.PathLike[str]) -> Path:
     """A folder of this machine, which stays the same when the working folder changes; ``~`` is the home."""
-    return Path(path).expanduser().absolute()
+    path = Path(path).expanduser()
+    try:
+        return path.absolute()
+    except FileNotFoundError:  # the working folder itself is gone
+        elsewhere = Path(tempfile.gettempdir()) / path
+        logger.warning("foldmon: the working folder no longer exists; values go to %s", elsewhere)
+        return elsewhere
 
 
 def run_folder() -> Path:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
+import tempfile
 import weakref
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import foldmon
+from foldmon.journal.following import read_journal
 from tests.faults.twin import data, network
 from tests.training_loop import train
 
@@ -71,3 +74,29 @@ def test_a_model_is_gone_when_its_last_name_is(background, held_out, tmp_path):
     finally:
         gc.enable()
         monitor.close()
+
+
+def test_a_working_folder_that_is_gone(mlp, held_out, tmp_path, monkeypatch, caplog):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder.rmdir()
+    with foldmon.watch(mlp, held_out, exporters=[]) as monitor:
+        train(mlp, 3)
+        assert monitor.flush()
+    assert "the working folder no longer exists" in caplog.text
+    assert len(read_journal(monitor.journal_path)) >= 2
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_that_cannot_be_written_to(mlp, held_out, tmp_path):
+    inputs, labels = (part.numpy() for part in held_out)
+    np.save(tmp_path / "inputs.npy", inputs)
+    mapped = np.load(tmp_path / "inputs.npy", mmap_mode="r")
+    labels.flags.writeable = False
+    with foldmon.watch(mlp, (mapped, labels), exporters=[], log_dir=tmp_path) as monitor:
+        assert monitor.probe().held_out.accuracy is not None
+    assert not mapped.flags.writeable
+    assert not labels.flags.writeable

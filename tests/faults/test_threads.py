@@ -308,3 +308,24 @@ def test_watches_in_two_threads_leave_functions_compiled_as_they_were(tmp_path):
     assert not compilations
     function(torch.ones(3))
     assert compilations == [1]
+
+
+# What belongs to one thread alone
+
+
+def test_what_a_model_holds_for_its_thread_is_put_back(tmp_path):
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.here = network(), threading.local()
+            self.here.passes = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.here.passes += 1
+            self.here.latest = x.mean()
+            return self.net(x)
+
+    model = Counts()
+    with foldmon.watch(model, data(), exporters=[], log_dir=tmp_path) as monitor:
+        monitor.probe()
+        assert vars(model.here) == {"passes": 0}

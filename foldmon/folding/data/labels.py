@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from foldmon.folding.data.trees import batch_size, describe, fingerprint, take_rows
+from foldmon.folding.data.trees import batch_size, describe, fingerprint, of_array, take_rows
 from foldmon.torch_internals import pytree
 
 
@@ -145,7 +145,7 @@ def _to_tensor(labels: Any) -> Any:
         return labels
     if labels.dtype.kind == "O":
         return labels.astype(np.str_) if all(isinstance(value, str) for value in labels.flat) else labels
-    return torch.from_numpy(np.ascontiguousarray(labels)) if labels.dtype.kind in "iufbc" else labels
+    return of_array(labels) if labels.dtype.kind in "iufbc" else labels
 
 
 def _with_rows(labels: Any, size: int) -> Any:

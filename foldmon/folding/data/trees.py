@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -68,8 +69,32 @@ def _plain(inputs: Any) -> Any:
 
 def _to_tensor(leaf: Any) -> Any:
     if isinstance(leaf, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(leaf))
+        return of_array(leaf)
     return plain_tensor(leaf) if isinstance(leaf, Tensor) else leaf
+
+
+def of_array(array: npt.NDArray[Any]) -> Tensor:
+    """An array as a tensor, in the same memory where it is in one piece; it is never written to.
+
+    Of one that cannot be written to (a file that is mapped to read) torch would warn, and where warnings are
+    errors fail.
+
+    Example:
+        >>> import numpy as np
+        >>> of_array(np.broadcast_to(np.float32(2), (3,)))
+        tensor([2., 2., 2.])
+    """
+    array = np.ascontiguousarray(array)
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
+
+
+class _Writable:
+    """The memory of an array, said to be writable."""
+
+    def __init__(self, array: npt.NDArray[Any]) -> None:
+        self._array = array  # keeps the memory
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
 
 
 def plain_tensor(tensor: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import io
 import itertools
 import random
 import sys
+import threading
 import types
 import weakref
 from collections import deque
@@ -284,6 +285,7 @@ _BY_CLASS: tuple[tuple[Any, Any], ...] = (
     (types.MethodType, lambda method: (method.__self__, method.__func__)),
     (types.BuiltinMethodType, lambda method: (method.__self__,)),  # builtin functions too: of a module
     (types.CellType, _parts_of_cell),
+    (threading.local, lambda local: (vars(local),)),  # what it holds for this thread
     (functools.partial, _parts_of_partial),
     (functools.partialmethod, _parts_of_partial),
     (types.GeneratorType, _parts_of_generator),
