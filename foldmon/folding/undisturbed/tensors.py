@@ -69,7 +69,7 @@ class KeptTensors:
                 self._arrays.append((thing, thing.copy()))
 
     def _keep(self, tensor: Tensor, always: bool, never: bool) -> None:
-        if is_lazy(tensor) or tensor.layout != torch.strided or not is_its_memory(tensor):
+        if is_lazy(tensor) or tensor.is_meta or tensor.layout != torch.strided or not is_its_memory(tensor):
             return  # its object stays in its place, that is all
         size = tensor.numel() * tensor.element_size()
         is_cloned = always or (size <= LARGE and not never) or address(tensor) in self.written

@@ -7,15 +7,11 @@ ranks measure at the same steps and rank 0 alone writes.
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch.distributed as dist
 
-WORKER = Path(__file__).with_name("worker.py")
+from tests.fixtures.processes import assert_done, torchrun
 
 pytestmark = [
     pytest.mark.skipif(not dist.is_available(), reason="this torch has no distributed package"),
@@ -36,11 +32,4 @@ pytestmark = [
 def test_all_ranks_measure_what_one_does(scenario):
     if "deepspeed" in scenario and importlib.util.find_spec("deepspeed") is None:
         pytest.skip("DeepSpeed is not installed")
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-        str(WORKER), scenario,
-    ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
-    assert run.returncode == 0, run.stderr[-4000:]
-    assert run.stdout.count(f"{scenario} done on rank") == 2
+    assert_done(torchrun("tests.integrations.sharded.worker", 2, scenario), 2, scenario)

@@ -18,21 +18,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import foldmon
 from foldmon.journal.following import read_journal
+from tests.sampling.team.worker import network
 
 EVERY, PAIRS = 2, 9
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Linear(8, 16),
-        nn.ReLU(),
-        nn.Linear(16, 16),
-        nn.ReLU(),
-        nn.Linear(16, 16),
-        nn.ReLU(),
-        nn.Linear(16, 3),
-    )
 
 
 def data(seed: int = 0) -> TensorDataset:
@@ -225,7 +213,7 @@ def lightning_fsdp2() -> None:
     from lightning.pytorch.strategies import ModelParallelStrategy
 
     def configure(net, mesh) -> None:
-        for module in (*net[::2], net):
+        for module in (*(layer for layer in net if isinstance(layer, nn.Linear)), net):
             fully_shard(module, mesh=mesh["data_parallel"])
 
     strategy = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch.distributed as dist
 
-WORKER = Path(__file__).with_name("worker.py")
+from tests.fixtures.processes import assert_done, torchrun
+
+WORKER = "tests.sampling.team.worker"
 
 pytestmark = [
     pytest.mark.skipif(not dist.is_available(), reason="this torch has no distributed package"),
@@ -18,29 +15,14 @@ pytestmark = [
 ]
 
 
-def torchrun(processes: int, *scenarios: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
-        str(WORKER), *scenarios,
-    ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
-
-
-def assert_done(run: subprocess.CompletedProcess[str], processes: int, *scenarios: str) -> None:
-    assert run.returncode == 0, run.stderr[-4000:]
-    for scenario in scenarios:
-        assert run.stdout.count(f"{scenario} done on rank") == processes
-
-
 def test_two_processes_measure_what_one_does_and_training_is_the_same():
     scenarios = ("same", "wrapped", "by_units", "ends", "adaptive")
-    assert_done(torchrun(2, *scenarios), 2, *scenarios)
+    assert_done(torchrun(WORKER, 2, *scenarios), 2, *scenarios)
 
 
 def test_what_cannot_be_measured_is_told_on_every_rank_and_ranks_that_are_missed_cost_a_probe():
     scenarios = ("refused", "stage", "parallel_and_replicated", "one_rank_fails", "is_slow", "leaves")
-    run = torchrun(2, *scenarios)
+    run = torchrun(WORKER, 2, *scenarios)
     assert_done(run, 2, *scenarios)
     assert "measuring failed on rank 1" in run.stderr
     assert "ValueError: not in the mood" in run.stderr
@@ -51,17 +33,17 @@ def test_what_cannot_be_measured_is_told_on_every_rank_and_ranks_that_are_missed
 @pytest.mark.slow
 def test_four_processes_measure_what_one_does():
     scenarios = ("same", "in_two_dimensions")
-    assert_done(torchrun(4, *scenarios), 4, *scenarios)
+    assert_done(torchrun(WORKER, 4, *scenarios), 4, *scenarios)
 
 
 def test_a_rank_that_dies_costs_the_probe_and_not_the_training():
-    run = torchrun(2, "dies")
+    run = torchrun(WORKER, 2, "dies")
     assert run.returncode == 0, run.stderr[-4000:]
     assert "no more probes: the ranks [0, 1] do not all answer" in run.stderr
 
 
 def test_watching_on_one_rank_only_is_a_clear_error():
-    run = torchrun(2, "not_everywhere")
+    run = torchrun(WORKER, 2, "not_everywhere")
     assert_done(run, 2, "not_everywhere")
     told = "foldmon: waiting, for 3 s at most, for the ranks [1]: foldmon.watch must be called on every rank"
     assert run.stderr.count(told) == 1
