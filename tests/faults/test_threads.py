@@ -7,11 +7,13 @@ import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from random import shuffle
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.random import permutation
 from torch import nn
 from torch.optim.optimizer import _global_optimizer_post_hooks
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -24,11 +26,23 @@ from foldmon.sampling.steps import StepCounter
 from tests.faults.twin import data, network
 from tests.training_loop import train
 
+NAMES_OF_ITS_OWN: dict[str, Any] = {"__name__": "script"}
+exec(
+    "def draw():\n    import random as r, numpy as n\n    r.random(), n.random.rand()\n"
+    "def inside():\n    import random\n    return (lambda: random.random())()\n",
+    NAMES_OF_ITS_OWN,
+)
+
+
 DRAW: dict[str, Callable[[], object]] = {
     "torch": lambda: torch.rand(3),
     "a kernel": lambda: nn.functional.dropout(torch.ones(8), 0.5),
     "python": lambda: random.random(),
     "numpy": lambda: np.random.rand(3),
+    "a function of numpy": lambda: permutation(3),
+    "a function of python": lambda: shuffle([1, 2, 3]),
+    "names of its own": NAMES_OF_ITS_OWN["draw"],
+    "a closure": NAMES_OF_ITS_OWN["inside"],
     "a seed": lambda: torch.manual_seed(3),
 }
 

@@ -7,6 +7,7 @@ thread the same numbers twice.
 
 from __future__ import annotations
 
+import dis
 import random
 import sys
 import threading
@@ -26,8 +27,9 @@ COMPILED = "compiled"
 """Under this name calls of functions under ``torch.compile`` are noted."""
 
 _SEEDING = frozenset({"manual_seed", "seed", "set_rng_state", "fork_rng"})  # functions of torch.random
-_OF_NUMPY: Any = np.random.mtrand._rand
-_OF_PYTHON: Any = random.random.__self__  # type: ignore[attr-defined]
+_OF_PYTHON, _OF_NUMPY = (
+    {id(module), *(id(getattr(module, name)) for name in module.__all__)} for module in (random, np.random)
+)
 
 
 class Noted(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -105,15 +107,18 @@ def _may_move(code: CodeType, variables: dict[str, Any]) -> list[str]:
     home = str(variables.get("__name__"))
     if home.partition(".")[0] in ("torch", "numpy", "random", "foldmon"):
         return ["torch", "devices"] if home.endswith(".random") and code.co_name in _SEEDING else []
-    values = [variables.get(name) for name in code.co_names]
+    # By identity alone: the user's objects are asked nothing.
+    values = {id(variables.get(name)) for name in code.co_names}
     names = {*code.co_names, *code.co_freevars, *code.co_varnames}
     found = []
-    if any(value is random or getattr(value, "__self__", None) is _OF_PYTHON for value in values) or (
-        "random" in code.co_freevars or "random" in code.co_varnames
-    ):
+    if values & _OF_PYTHON or ("random" in names and _imports_random(code)):
         found.append("python")
-    if ("random" in names and names & {"np", "numpy"}) or any(
-        value is np.random or getattr(value, "__self__", None) is _OF_NUMPY for value in values
-    ):
+    if values & _OF_NUMPY or ("random" in names and names & {"np", "numpy"}):
         found.append("numpy")
     return found
+
+
+def _imports_random(code: CodeType) -> bool:
+    steps = dis.get_instructions(code)
+    imported = any(step.opname == "IMPORT_NAME" and step.argval == "random" for step in steps)
+    return imported or "random" in code.co_freevars
