@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from mlflow.utils.validation import _validate_metric_name
 
 import foldmon
-from foldmon.exporters.mlflow import _metrics, metric_name
+from foldmon.exporters.mlflow import metric_name
 from foldmon.exporters.scalars import (
     layer_tags,
     safe_name,
@@ -93,14 +94,17 @@ def test_a_damaged_start_is_recognised():
     assert flaw(start() | {"coverage": {"sites": {}, "not_covered": 7}}) == "'not_covered' is 7"
 
 
-def test_odd_but_sound_values_reach_every_backend(tmp_path):
+def test_odd_but_sound_values_reach_every_backend(tmp_path, mlflow_template):
     odd = {"phi": float("nan"), "phi_interval": [float("-inf"), 2**62], "nonzero_fraction": 1e308}
     record = json.loads(json.dumps(probe(0) | odd | {"step": 2**62} | {"layers": ["", "\ud800", "x" * 9999]}))
     assert flaw(record) is None
     exporter = foldmon.TensorBoardExporter(tmp_path)
     exporter.write([record])
     exporter.close()
-    assert next(metric.step for metric in _metrics(record, record["layers"])) == 2**62
+    shutil.copy(mlflow_template, tmp_path / "mlflow.db")
+    to_mlflow = foldmon.MLflowExporter(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    assert next(iter(to_mlflow._metrics(record))).step == 2**62
+    to_mlflow.close()
 
 
 NAMES = [

@@ -6,9 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from foldmon.torch_internals import WRAPPED_BY_COMPILE
-
-_WRAPPED = ("_fsdp_wrapped_module", "_checkpoint_wrapped_module", WRAPPED_BY_COMPILE)
+_WRAPPED = ("_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_orig_mod")
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
