@@ -21,6 +21,7 @@ ROWS = [
     ("3.12", "2.14.1"),
     ("3.13", "2.14.1"),
     ("3.11", "2.13.0"),
+    ("3.12", "2.13.0"),
     ("3.11", "2.6.0"),
 ]
 """Python and torch: all Pythons with the newest torch, the pair that CI runs, the oldest torch promised."""
