@@ -79,7 +79,7 @@ def watch(
     forward: Forward | None = None,
     loss: Loss | None = None,
     classes: Classes = None,
-    samples: int = 2048,
+    samples: int = 512,
     exporters: Sequence[ExporterLike] | ExporterLike | None = None,
     on_warning: OnWarning | None = None,
     background: bool = True,

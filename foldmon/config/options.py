@@ -47,7 +47,7 @@ class Config:
     allowance: float = 1.0
     pairs: int = 64
     points: int = 33
-    samples: int = 2048
+    samples: int = 512
     method: Literal["auto", "sampled", "exact"] = "auto"
     layers: str | Sequence[str] | None = None
     at: str | None = None
