@@ -55,13 +55,12 @@ def test_a_watch_in_inference_mode_goes_on_outside_of_it(mlp, held_out, tmp_path
     assert [report.step for report in monitor.history] == [0, 2, 4]
 
 
-@pytest.mark.parametrize("background", [True, False])
-def test_a_model_is_gone_when_its_last_name_is(background, held_out, tmp_path):
+def test_a_model_is_gone_when_its_last_name_is(held_out, tmp_path):
     """Not when Python next looks for circles: the memory of a large one is needed for the next."""
     train(network(), 1)  # torch keeps what an optimizer's first step of a process was given
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    options = {"every": 2, "exporters": [], "log_dir": tmp_path, "background": background}
+    options = {"every": 2, "exporters": [], "log_dir": tmp_path}
     monitor = foldmon.watch(model, held_out, **options)
     gone = weakref.ref(model), weakref.ref(model[0])
     gc.collect()

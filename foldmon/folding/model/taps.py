@@ -8,8 +8,6 @@ computes.
 
 from __future__ import annotations
 
-import types
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
@@ -97,9 +95,7 @@ class Taps:
 
     def __init__(self, model: nn.Module, visit: Visit, *, lean: bool = False) -> None:
         self.model = model
-        # Weakly: whoever visits holds the taps, and a circle would keep the user's model until Python looks
-        # for circles, which is long after ``del model``.
-        self._visitor = weakref.WeakMethod(visit) if isinstance(visit, types.MethodType) else lambda: visit
+        self.visit = visit
         self.lean = lean
         self.watch: Watch | None = None
         self.order: Tensor | None = None
@@ -110,7 +106,7 @@ class Taps:
         self._calls: Counter[str] = Counter()
         self._paths = CallPaths(model)
         self._inside = 0  # depth of registered activation modules being executed
-        self._mode = _FunctionTap(weakref.proxy(self))
+        self._mode = _FunctionTap(self)
         self._listening = False
 
     def __enter__(self) -> Taps:
@@ -188,9 +184,7 @@ class Taps:
             if self.order is None or len(self.order) != len(reading.values):
                 return  # what sorted it elsewhere did not run
             reading = Reading(put_back(reading.values, self.order), reading.thresholds)
-        visit = self._visitor()
-        if visit is not None:
-            visit(site, reading)
+        self.visit(site, reading)
 
     def saw_function(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
