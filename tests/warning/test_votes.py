@@ -55,3 +55,12 @@ def test_saved_votes_go_on_the_same():
         predicted = draw.integers(3, size=5)
         turned = [votes.turned(step, rows, predicted, 3) for votes in (one, other)]
         assert np.array_equal(*turned)
+
+
+def test_the_latest_look_never_outweighs_the_first_at_once():
+    votes, row = Votes(1), np.arange(1)
+    assert [votes.turned(step, row, np.array([c]), 3)[0] for step, c in ((100, 1), (102, 2), (104, 2))] == [
+        0.0,
+        1.0,
+        1.0,
+    ]
