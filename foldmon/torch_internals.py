@@ -138,6 +138,14 @@ def unhear_optimizers() -> None:
     _OPTIMIZER_HOOKS.pop(-1, None)
 
 
+def run_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a dispatch mode is asked to run, unseen by function modes: of traced code these see nothing."""
+    if func is torch.ops.aten._local_scalar_dense.default and not isinstance(args[0], Tensor):
+        return args[0]  # a number of traced code comes as it is, which the kernel does not take
+    with torch._C.DisableTorchFunction():
+        return func(*args, **kwargs)
+
+
 class Listener:
     """A hook of foldmon's around every module: it changes nothing, and is no reason to keep anything."""
 

@@ -33,7 +33,11 @@ from foldmon.folding.results.statistics import wilson_interval
 ROOT = Path(__file__).parents[2]
 ROOMS = {
     "config": (),
-    "folding/results": ("tests/folding/test_against_reference.py",),
+    "folding/results": (
+        "tests/folding/test_against_reference.py",
+        "tests/folding/model/test_judging.py",
+        "tests/monitor/test_tasks.py",
+    ),
     "folding/symbols": ("tests/folding/test_against_reference.py",),
     "folding/model": ("tests/folding/test_against_reference.py", "tests/folding/test_errors.py"),
     "folding/data": (),

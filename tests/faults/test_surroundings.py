@@ -23,7 +23,7 @@ def elsewhere() -> Iterator[None]:
     """A default device on which nothing can be computed: what is made there by mistake fails."""
     torch.set_default_device("meta")
     yield
-    torch.set_default_device("cpu")
+    torch.set_default_device(None)
 
 
 @pytest.mark.parametrize("background", [True, False])

@@ -343,3 +343,39 @@ def test_what_a_model_holds_for_its_thread_is_put_back(tmp_path):
     with foldmon.watch(model, data(), exporters=[], log_dir=tmp_path) as monitor:
         monitor.probe()
         assert vars(model.here) == {"passes": 0}
+
+
+class Traced(nn.Module):
+    """Numbers of sizes in traced code are tensors without one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 16), nn.Linear(16, 3)
+        self.bend = torch.jit.trace(lambda x: x.view(x.shape[0], -1) * int(x.shape[1]), torch.randn(3, 16))
+
+    def forward(self, x):
+        return self.last(self.bend(self.first(x)).relu())
+
+
+class Scripted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 16), nn.Linear(16, 3)
+        self.part = torch.jit.script(nn.Sequential(nn.Linear(16, 16), nn.ReLU()))
+
+    def forward(self, x):
+        return self.last(self.part(self.first(x)).relu())
+
+
+@pytest.mark.parametrize("make", [Traced, Scripted])
+def test_of_compiled_parts_the_same_is_seen_whether_or_not_another_thread_is_at_work(make):
+    model = make()
+    options = {"exporters": [], "every": 5}
+    alone = foldmon.watch(model, data(), log_dir="alone", **options)
+    seen = alone.coverage.sites, alone.probe().r2
+    alone.close()
+    with Beside():
+        assert other_threads()
+        monitor = foldmon.watch(model, data(), log_dir="beside", **options)
+        assert monitor.coverage.sites == seen[0]
+        np.testing.assert_array_equal(monitor.probe().r2, seen[1])

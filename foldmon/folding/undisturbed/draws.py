@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from foldmon.folding.undisturbed.threads import other_threads
-from foldmon.torch_internals import TorchDispatchMode, is_compiled_call, pytree
+from foldmon.torch_internals import TorchDispatchMode, is_compiled_call, pytree, run_kernel
 
 COMPILED = "compiled"
 """Under this name calls of functions under ``torch.compile`` are noted."""
@@ -57,9 +57,9 @@ class Noted(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if torch.Tag.nondeterministic_seeded not in func.tags:
-            return func(*args, **(kwargs or {}))
+            return run_kernel(func, args, kwargs or {})
         before = torch.get_rng_state()
-        made = func(*args, **(kwargs or {}))
+        made = run_kernel(func, args, kwargs or {})
         if not torch.equal(before, torch.get_rng_state()):
             self.note("torch")
         if any(leaf.device.type != "cpu" for leaf in pytree.tree_leaves(made) if isinstance(leaf, Tensor)):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from foldmon.folding.undisturbed.tensors import KeptTensors, address
-from foldmon.torch_internals import Listener, TorchDispatchMode, pytree
+from foldmon.torch_internals import Listener, TorchDispatchMode, pytree, run_kernel
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -46,7 +46,7 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         with contextlib.suppress(Exception):
             self._look(func, args, kwargs)
-        made = func(*args, **kwargs)
+        made = run_kernel(func, args, kwargs)
         with contextlib.suppress(Exception):
             places = {address(leaf) for leaf in pytree.tree_leaves(made) if isinstance(leaf, Tensor)}
             self._made |= places - self.read.keys()
