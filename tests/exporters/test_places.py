@@ -220,6 +220,7 @@ print(json.dumps(monitor.journal_path), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_processes_on_one_log_dir_have_a_journal_each_and_a_killed_one_leaves_its_own(tmp_path):
     def start() -> subprocess.Popen[str]:
         command = [sys.executable, "-c", _RANK]

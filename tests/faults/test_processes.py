@@ -105,6 +105,7 @@ def test_forks_while_the_sampler_runs():
     assert kinds.count("end") == 1, "no child wrote"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_continues_its_steps():
     run("first_half")
     # The end (32) is measured where the model is still there when the process ends.

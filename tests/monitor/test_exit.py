@@ -41,8 +41,8 @@ def main():
     ("options", "end", "call", "status"),
     [
         ("", "pass", "kept = main()", 0),
-        ("", "pass", "main()", 0),  # the model goes before the process
-        ("every=1, ", "sys.exit(3)", "main()", 3),
+        pytest.param("", "pass", "main()", 0, marks=pytest.mark.slow),  # the model goes before the process
+        pytest.param("every=1, ", "sys.exit(3)", "main()", 3, marks=pytest.mark.slow),
         ("every=1, ", "monitor.close(timeout=1, last=0)", "kept = main()", 0),
     ],
 )

@@ -88,8 +88,14 @@ def child(case: str) -> None:
     print(mebibytes("VmHWM") - before)
 
 
+EVERY_TIME = ("many outputs", "8,192 tokens")
+
+
 @pytest.mark.skipif(not RESET.exists(), reason="the highest resident memory is read from Linux")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [case if case in EVERY_TIME else pytest.param(case, marks=pytest.mark.slow) for case in CASES],
+)
 def test_wide_parts_take_bounded_memory(case: str) -> None:
     code = f"from tests.folding.model.test_peak_memory import child; child({case!r})"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)

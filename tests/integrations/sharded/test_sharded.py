@@ -22,9 +22,9 @@ pytestmark = [
 @pytest.mark.parametrize(
     "scenario",
     [
-        "accelerate2", "lightning_parallel",
+        "accelerate2",
         *(pytest.param(name, marks=pytest.mark.slow) for name in (
-            "accelerate1", "trainer1", "trainer2", "lightning_ddp", "lightning_fsdp1", "lightning_fsdp2",
+            "lightning_parallel", "accelerate1", "trainer1", "trainer2", "lightning_ddp", "lightning_fsdp1", "lightning_fsdp2",
             "deepspeed1", "deepspeed2", "deepspeed3", "lightning_deepspeed",
         )),
     ],

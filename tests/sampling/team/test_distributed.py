@@ -20,6 +20,7 @@ def test_two_processes_measure_what_one_does_and_training_is_the_same():
     assert_done(torchrun(WORKER, 2, *scenarios), 2, *scenarios)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_told_on_every_rank_and_ranks_that_are_missed_cost_a_probe():
     scenarios = ("refused", "stage", "parallel_and_replicated", "one_rank_fails", "is_slow", "leaves")
     run = torchrun(WORKER, 2, *scenarios)
@@ -36,12 +37,14 @@ def test_four_processes_measure_what_one_does():
     assert_done(torchrun(WORKER, 4, *scenarios), 4, *scenarios)
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_costs_the_probe_and_not_the_training():
     run = torchrun(WORKER, 2, "dies")
     assert run.returncode == 0, run.stderr[-4000:]
     assert "no more probes: the ranks [0, 1] do not all answer" in run.stderr
 
 
+@pytest.mark.slow
 def test_watching_on_one_rank_only_is_a_clear_error():
     run = torchrun(WORKER, 2, "not_everywhere")
     assert_done(run, 2, "not_everywhere")
