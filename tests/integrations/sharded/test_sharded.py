@@ -24,8 +24,8 @@ pytestmark = [
     [
         "accelerate2",
         *(pytest.param(name, marks=pytest.mark.slow) for name in (
-            "lightning_parallel", "accelerate1", "trainer1", "trainer2", "lightning_ddp", "lightning_fsdp1", "lightning_fsdp2",
-            "deepspeed1", "deepspeed2", "deepspeed3", "lightning_deepspeed",
+            "accelerate1", "trainer1", "trainer2", "lightning_ddp", "lightning_fsdp1", "lightning_fsdp2",
+            "lightning_parallel", "deepspeed1", "deepspeed2", "deepspeed3", "lightning_deepspeed",
         )),
     ],
 )  # fmt: skip
