@@ -142,7 +142,7 @@ def run_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What a dispatch mode is asked to run, unseen by function modes: of traced code these see nothing."""
     if func is torch.ops.aten._local_scalar_dense.default and not isinstance(args[0], Tensor):
         return args[0]  # a number of traced code comes as it is, which the kernel does not take
-    with torch._C.DisableTorchFunction():
+    with unseen():
         return func(*args, **kwargs)
 
 

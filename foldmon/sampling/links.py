@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from torch import nn
 
 from foldmon.folding.undisturbed.containers import items_of
 from foldmon.folding.undisturbed.reach import ATOMS
+from foldmon.folding.undisturbed.restores import same
 from foldmon.torch_internals import OF_EVERY_MODULE, forward_hooks_of, submodules_of, tensors_of
 
 
@@ -84,8 +84,8 @@ class ModuleLink:
         before, after = forward_hooks_of(one)
         return (
             len(own) == self._size
-            and _same([own.get(name) for name in self._names], self._values)
-            and _same(state_of(one)[2].values(), self._buffers)
+            and same([own.get(name) for name in self._names], self._values)
+            and same(state_of(one)[2].values(), self._buffers)
             and self._has_same_parts(one)
             and ((not before and not after and not self._hooks) or (*before, *after) == self._hooks)
             and (not self._functions or all(own.get(n) is ref() for n, ref in self._functions.items()))
@@ -93,9 +93,9 @@ class ModuleLink:
 
     def _has_same_parts(self, one: nn.Module) -> bool:
         children, parameters, _ = state_of(one)
-        return _same(parameters.values(), self._parameters) and (
+        return same(parameters.values(), self._parameters) and (
             len(children) == len(self._children)
-            and (not children or _same(children.values(), [child() for child in self._children]))
+            and (not children or same(children.values(), [child() for child in self._children]))
         )
 
     def changes(self) -> Iterator[Change]:
@@ -135,7 +135,7 @@ class ModuleLink:
             (vars(self._other), *state_of(self._other)), (self._theirs, *self._their_state), strict=True
         )
         for now, then in parts:
-            if not _same(now.values(), then.values()):
+            if not same(now.values(), then.values()):
                 now.clear()
                 now.update(then)
 
@@ -153,7 +153,7 @@ class ContainerLink:
 
     def is_same(self) -> bool:
         """Whether the model's holds what it held."""
-        return _same(_flat(self._one), self._then)
+        return same(_flat(self._one), self._then)
 
     def changes(self) -> Iterator[Change]:
         """What is new, in order."""
@@ -187,7 +187,7 @@ class ContainerLink:
     def put_back(self) -> None:
         """Let the copy's hold what it held."""
         other, theirs = self._other, self._theirs
-        if _same(_flat(other), theirs):
+        if same(_flat(other), theirs):
             return
         other.clear()
         if isinstance(other, dict):
@@ -206,10 +206,6 @@ _FUNCTIONS = types.FunctionType | types.MethodType
 
 def _none() -> None:
     return None
-
-
-def _same(now: Any, then: Any) -> bool:
-    return len(now) == len(then) and all(map(operator.is_, now, then))
 
 
 def _flat(container: Any) -> list[Any]:
@@ -277,6 +273,6 @@ class Glance:
         if self._ids_now() != self._ids or self._counts_now() != self._counts:
             return False
         try:
-            return _same([own[name] for own, name in self._places], self._then)
+            return same([own[name] for own, name in self._places], self._then)
         except KeyError:
             return False

@@ -65,9 +65,8 @@ class Mirror:
         self.modules: list[nn.Module] = []
         self._tensors: list[tuple[Tensor, Tensor]] = []
         self._large: list[tuple[Tensor, Tensor, list[int | None]]] = []
-        self._packed: list[
-            tuple[Tensor, Tensor]
-        ] = []  # of the copy, that hold more than values; their memory
+        # Tensors of the copy that hold more than values, and their memory.
+        self._packed: list[tuple[Tensor, Tensor]] = []
         self._states: list[tuple[Any, Any]] = []
         self._module_links: list[ModuleLink] = []
         self._links: list[ContainerLink] = []

@@ -143,13 +143,9 @@ def _distances(codes: list[Code], stride: int) -> Distances:
     joined = torch.zeros(1, device="cpu")
     for code in codes:
         grid = code[:, :, ::stride]
-        away = _tensor(hamming(grid, grid[:, :, :1]))
+        away = hamming(grid, grid[:, :, :1])
         joined = joined.to(away) + away
         r1.append(away.amax(1))
-        r2.append(_tensor(hamming(grid[:, :, 1:], grid[:, :, :-1])).sum(1))
+        r2.append(hamming(grid[:, :, 1:], grid[:, :, :-1]).sum(1))
         cumulative.append(joined.amax(1))
     return Distances(*(torch.stack(c, dim=1).double().cpu().numpy() for c in (r1, r2, cumulative)))
-
-
-def _tensor(code: Code) -> Tensor:
-    return code if isinstance(code, Tensor) else torch.from_numpy(code)

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
@@ -187,22 +188,18 @@ def parallel(model: nn.Module) -> nn.Module:
     return parallelize_module(model, init_device_mesh("cpu", (dist.get_world_size(),)), _BY_UNITS)
 
 
-def sharded_and_parallel(model: nn.Module) -> nn.Module:
-    mesh = init_device_mesh("cpu", (dist.get_world_size() // 2, 2), mesh_dim_names=("data", "units"))
-    parallelize_module(model, mesh["units"], _BY_UNITS)
-    for module in (model[0], model[2], model[5]):
-        fully_shard(module, mesh=mesh["data"])
-    return fully_shard(model, mesh=mesh["data"])
+def parallel_and(spread: Callable[..., nn.Module]) -> Callable[[nn.Module], nn.Module]:
+    """Tensor parallel by pairs of ranks; over the pairs ``spread``, which is of FSDP2's make."""
 
+    def wrap(model: nn.Module) -> nn.Module:
+        mesh = init_device_mesh("cpu", (dist.get_world_size() // 2, 2), mesh_dim_names=("data", "units"))
+        parallelize_module(model, mesh["units"], _BY_UNITS)
+        for module in (model[0], model[2], model[5]):
+            spread(module, mesh=mesh["data"])
+        return spread(model, mesh=mesh["data"])
 
-def replicated_and_parallel(model: nn.Module) -> nn.Module:
-    from torch.distributed._composable.replicate_with_fsdp import replicate
-
-    mesh = init_device_mesh("cpu", (dist.get_world_size() // 2, 2), mesh_dim_names=("data", "units"))
-    parallelize_module(model, mesh["units"], _BY_UNITS)
-    for module in (model[0], model[2], model[5]):
-        replicate(module, mesh=mesh["data"])
-    return replicate(model, mesh=mesh["data"])
+    wrap.__name__ = f"parallel_and_{spread.__name__}"
+    return wrap
 
 
 class Sequences(nn.Module):
@@ -254,9 +251,13 @@ def by_units() -> None:
 def in_two_dimensions() -> None:
     check_training(hybrid, 9)
     check_training(hybrid_by_wrapper, 9)
-    check_training(sharded_and_parallel, 9, place=dist.get_rank() // 2)
+    spreads = [fully_shard]
     if importlib.util.find_spec("torch.distributed._composable.replicate_with_fsdp") is not None:
-        check_training(replicated_and_parallel, 9, place=dist.get_rank() // 2)
+        from torch.distributed._composable.replicate_with_fsdp import replicate
+
+        spreads.append(replicate)
+    for spread in spreads:
+        check_training(parallel_and(spread), 9, place=dist.get_rank() // 2)
 
 
 def finite(rank: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
