@@ -1,7 +1,7 @@
 """Whether the tests notice: small changes of the code, one at a time, drawn at random from each room.
 
     pip install cosmic-ray
-    python -m tests.benchmarks.mutants --data /tmp/mutants [--rooms journal warning] [--each 25]
+    python -m tests.benchmarks.mutants --data /tmp/mutants [--rooms journal warning] [--each 25] [--seed 0]
 
 The changes are Cosmic Ray's, at places drawn at random with one of its operators there, in a copy of the
 checkout. Each is judged by the tests of its module, then by those of its room. An interrupted benchmark goes
@@ -42,6 +42,8 @@ ROOMS = {
     "folding/model": ("tests/folding/test_against_reference.py", "tests/folding/test_errors.py"),
     "folding/data": (),
     "folding/exact": (),
+    "folding/sampled": ("tests/folding/test_sampled.py", "tests/folding/test_against_reference.py"),
+    "folding/auto": (),
     "folding/undisturbed": ("tests/faults/test_models.py", "tests/faults/test_copies.py"),
     "sampling": ("tests/faults/test_copies.py", "tests/monitor"),
     "monitor": ("tests/test_watch.py", "tests/training"),
@@ -50,6 +52,7 @@ ROOMS = {
     "exporters": (),
     "views": (),
     "regularize": (),
+    "commands": (),
     "integrations": (),
 }
 """Rooms, and what tests them beside ``tests/`` of the same name."""
@@ -83,17 +86,17 @@ def command(module: Path, room: str) -> str:
     return shlex.join([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *found])
 
 
-def judged(room: str, each: int, folder: Path) -> Iterator[tuple[MutationSpec, WorkResult]]:
+def judged(room: str, each: int, seed: int, folder: Path) -> Iterator[tuple[MutationSpec, WorkResult]]:
     """The changes drawn in a room, and what became of each."""
     home = Path(room) if room == "integrations" else Path("foldmon", room)
     modules = sorted(path for path in home.rglob("*.py") if "demo" not in path.name)
-    kept = folder / f"{room.replace('/', '-')}-{each}.sqlite"
+    kept = folder / f"{room.replace('/', '-')}-{each}-{seed}.sqlite"
     new = not kept.exists()
     with use_db(kept, WorkDB.Mode.create) as db:
         if new:
             init(modules, db, {})
             specs = {item.job_id: item.mutations[0] for item in db.work_items}
-            left_out = specs.keys() - drawn(specs, each, seed=0)
+            left_out = specs.keys() - drawn(specs, each, seed)
             db.set_multiple_results(left_out, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
         pending = list(db.pending_work_items)
         if pending:
@@ -122,6 +125,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("runs/mutants"), help="where the work is kept")
     parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=list(ROOMS), help="these rooms")
     parser.add_argument("--each", type=int, default=25, help="changes a room, default 25")
+    parser.add_argument("--seed", type=int, default=0, help="another one draws other changes, default 0")
     arguments = parser.parse_args()
     folder, copy = arguments.data.resolve(), arguments.data.resolve() / "copy"
     shutil.rmtree(copy, ignore_errors=True)
@@ -138,7 +142,7 @@ def main() -> None:
     rows = ["| room | changes | noticed | share, 95% interval |", "| --- | ---: | ---: | --- |"]
     os.chdir(copy)
     for room in arguments.rooms:
-        found = list(judged(room, arguments.each, folder))
+        found = list(judged(room, arguments.each, arguments.seed, folder))
         noticed = sum(result.is_killed for _, result in found)
         low, high = (float(end) for end in wilson_interval(noticed / len(found), len(found)))
         share = f"{noticed / len(found):.0%} [{low:.0%}, {high:.0%}]"

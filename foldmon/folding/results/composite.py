@@ -96,6 +96,8 @@ class Composite:
         self._weigh(np.asarray(known.all(0)), fresh, spread, (errors * solved).sum(1))
         self.state += towards @ solved
         self.covariance -= towards @ (inverse @ towards.transpose(0, 2, 1))
+        # Rounding makes it a little asymmetric, and what is asymmetric grows with every later subtraction.
+        self.covariance = (self.covariance + self.covariance.transpose(0, 2, 1)) / 2.0
         self.latest[measured] = np.where(known, values, self.latest[measured])
         self._believe(variance)
 

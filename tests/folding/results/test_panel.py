@@ -304,3 +304,19 @@ def test_interval_covers_again_soon_after_a_jump_to_fourfold(share, within):
     covered, _ = followed(COURSES["jump"], share)
     assert covered[10:60].mean(1).min() >= 0.9
     assert covered[60 + within :].mean(1).min() >= 0.88
+
+
+@pytest.mark.parametrize("share", [4, 12])
+def test_the_estimate_stays_sound_over_thousands_of_probes(share):
+    """Rounding must not build up: an asymmetric covariance doubles with every few probes, up to infinity."""
+    panel, effects = Panel(16), noise(3, 16, 1)
+    draw, truth = np.random.default_rng(4), 0.3 + effects.mean()
+    for probe in range(2000):
+        measured = panel.next(share)
+        values = 0.3 + effects[measured] + 0.01 * draw.standard_normal((share, 1))
+        estimate = panel.update(100 * probe, measured, values)
+    covariance = panel._composite.covariance
+    np.testing.assert_allclose(covariance, covariance.transpose(0, 2, 1), rtol=0, atol=1e-12)
+    assert np.linalg.eigvalsh(covariance).min() > 0
+    assert estimate.mean[0] == pytest.approx(truth, abs=0.02)
+    assert estimate.lower[0] < truth < estimate.upper[0]
