@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from foldmon.exporters.words import scores_text
+from foldmon.exporters.words import cost_text, scores_text
 from foldmon.journal.plain import number
 from foldmon.journal.schema import ProbeRecord, Record, StartRecord, is_probe, is_start
 from foldmon.journal.unparsed import UNEXPORTED
@@ -26,9 +26,10 @@ class ConsoleExporter:
         >>> import sys
         >>> probe = {"kind": "probe", "step": 20, "time_ms": 0, "phi": 0.0314, "layers": ["1", "3"],
         ...          "phi_interval": [0.02, 0.04], "decision": {"changes": 1.5, "elsewhere": 0.2},
-        ...          "warning": {"level": 0, "event": None}, "monitor": {"overhead": 0.004}}
+        ...          "warning": {"level": 0, "event": None},
+        ...          "monitor": {"overhead": 0.04, "cost_seconds": 0.3}}
         >>> ConsoleExporter(file=sys.stdout).write([probe])
-        foldmon: step 20: phi 0.0314 [0.0200, 0.0400], 1.5 class changes a path, cost 0.4%
+        foldmon: step 20: phi 0.0314 [0.0200, 0.0400], 1.5 class changes a path, cost 0.30 s
     """
 
     name = "console"
@@ -96,5 +97,5 @@ def probe_line(record: ProbeRecord) -> str:
         text += f", {scores}" if scores else ""
     if isinstance(measured := record.get("measured"), list):
         text += f" ({len(measured)} of {record.get('pairs', '?')} pairs)"
-    # At the very start no training time has passed that a cost could be a share of.
-    return text + (f", cost {number(record['monitor']['overhead']):.1%}" if record["step"] else "")
+    spent = cost_text(record["monitor"].get("cost_seconds"), record["monitor"]["overhead"])
+    return f"{text}, {spent}" if spent else text

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import os
-import re
 import socket
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from foldmon.exporters.base import WriteReport
 from foldmon.exporters.charts import Charts
@@ -18,7 +16,7 @@ from foldmon.exporters.remote import Mirror, is_remote
 from foldmon.exporters.scalars import scalars
 from foldmon.journal.files import append_whole, is_at
 from foldmon.journal.finding import SUBRUN, local, run_folder
-from foldmon.journal.schema import ProbeRecord, Record, WarningEvent, is_probe
+from foldmon.journal.schema import ProbeRecord, Record, is_probe
 from foldmon.journal.unparsed import UNEXPORTED
 
 
@@ -52,6 +50,7 @@ class TensorBoardExporter:
         self._seq = -1  # of the last record that is in the file
         self._file: int | None = None
         self._last_step: int | None = None  # of what is in the file
+        _import_ahead()
 
     def move(self, folder: Path) -> None:
         """Write into another folder; before the first ``write``."""
@@ -75,13 +74,18 @@ class TensorBoardExporter:
             self._mirror.put(self._path)
 
     def _append(self, probes: Sequence[ProbeRecord]) -> None:
+        from foldmon.exporters.events import encoded, events_of, version
+
         file = self._opened()
-        events = [] if self._last_step is not None else [_version()]
+        events = [] if self._last_step is not None else [version()]
         last = self._last_step
         for record in probes:
-            events += self._events(record, last)
+            # A resumed run repeats steps, of this file or of an earlier one.
+            restarts = last is None or record["step"] <= last
             last = record["step"]
-        append_whole(file, _encoded(events))
+            numbers, pictures = scalars(record, self._charts.of(record)), self._pictures.of(record)
+            events += events_of(record, numbers, pictures, restarts)
+        append_whole(file, encoded(events))
         self._last_step, self._seq = last, probes[-1]["seq"]
 
     def finish(self, journal: Path, write_report: WriteReport) -> None:
@@ -111,91 +115,8 @@ class TensorBoardExporter:
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         return self._file
 
-    def _events(self, record: ProbeRecord, last: int | None) -> Iterable[Any]:
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.compat.proto.summary_pb2 import Summary
 
-        when, step = record["time_ms"] / 1000, record["step"]
-        restarts = last is None or step <= last
-        if restarts:
-            # A resumed run repeats steps, of this file or of an earlier one: readers drop the old ones.
-            yield Event(wall_time=when, step=step, session_log=SessionLog(status=SessionLog.START))
-        numbers = scalars(record, self._charts.of(record))
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in numbers.items()]
-        yield Event(wall_time=when, step=step, summary=Summary(value=values))
-        if restarts:
-            yield Event(wall_time=when, step=step, summary=_layout())
-            yield Event(wall_time=when, step=step, summary=_tab())
-        if pictures := self._pictures.of(record):
-            values = [Summary.Value(tag=tag, image=_image(png)) for tag, png in pictures.items()]
-            yield Event(wall_time=when, step=step, summary=Summary(value=values))
-        if (warning := record["warning"]["event"]) is not None:
-            yield Event(wall_time=when, step=step, summary=_warning_text(warning))
-
-
-def _image(png: bytes) -> Any:
-    from PIL import Image
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
-    width, height = Image.open(io.BytesIO(png)).size
-    return Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-
-
-def _version() -> Any:
-    from tensorboard.compat.proto.event_pb2 import Event
-
-    return Event(wall_time=time.time(), file_version="brain.Event:2")
-
-
-def _encoded(events: Iterable[Any]) -> bytes:
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    buffer = io.BytesIO()
-    writer = RecordWriter(buffer)
-    for event in events:
-        writer.write(event.SerializeToString())
-    return buffer.getvalue()
-
-
-def _layout() -> Any:
-    """Charts of the Custom Scalars tab: what has an interval in it, then all layers in one chart each."""
-    from torch.utils.tensorboard.summary import custom_scalars
-
-    charts = {
-        "phi, 95% interval": _margin("folding", "network"),
-        "held-out accuracy, 95% interval": _margin("heldout", "accuracy"),
-        "held-out loss, 95% interval": _margin("heldout", "loss"),
-        "folding by layer": _lines("folding/layer/"),
-        "cumulative folding: the depth profile": _lines("folding/cumulative/"),
-        "decision folding": _lines("folding/decision/"),
-    }
-    return custom_scalars({"folding": charts})  # type: ignore[no-untyped-call]
-
-
-def _margin(group: str, name: str) -> list[Any]:
-    return ["Margin", [f"{group}/{name}", f"{group}_ci/{name}_lower", f"{group}_ci/{name}_upper"]]
-
-
-def _lines(prefix: str) -> list[Any]:
-    # The dashboard takes tags as patterns and matches from the start: whatever begins so is shown.
-    return ["Multiline", [re.escape(prefix)]]
-
-
-def _tab() -> Any:
-    """A value of the Folding tab's plugin: where TensorBoard meets one, it shows the tab."""
-    from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
-    from tensorboard.plugins.text.summary_v2 import text_pb
-
-    summary = text_pb("folding/tab", "The tab reads the journal beside this file.")
-    summary.value[0].metadata.plugin_data.plugin_name = "foldmon"
-    # The class of data, which TensorBoard knows by itself for its own plugins only.
-    summary.value[0].metadata.data_class = DATA_CLASS_TENSOR
-    return summary
-
-
-def _warning_text(warning: WarningEvent) -> Any:
-    from tensorboard.plugins.text.summary_v2 import text_pb
-
-    lines = [f"**severity {warning['severity']}** since step {warning['step']}", ""]
-    lines += [f"- {reason}" for reason in warning["reasons"]]
-    return text_pb("folding/events", "\n".join(lines))
+def _import_ahead() -> None:
+    """Import what writing needs before training begins: an import in another thread makes training wait."""
+    with contextlib.suppress(Exception):  # writing says what is wrong
+        import foldmon.exporters.events  # noqa: F401

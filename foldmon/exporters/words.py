@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from foldmon.journal.schema import WarningEvent
 
+_SOON = 60.0  # seconds of training
+
 
 def warning_text(event: WarningEvent) -> str:
     """Step, severity and reasons in one line, the sentence for people first.
@@ -40,3 +42,22 @@ def scores_text(accuracy: float | None, loss: float | None) -> str:
     known = [] if accuracy is None else [f"accuracy {accuracy:.1%}"]
     known += [] if loss is None else [f"loss {loss:.4f}"]
     return f"held-out {', '.join(known)}" if known else ""
+
+
+def cost_text(seconds: float | None, share: float | None) -> str:
+    """What measuring has cost, in seconds; as a share of the training time once that tells something.
+
+    Of a run of few seconds the allowance of one is a large share, and nothing that anyone minds.
+
+    Args:
+        seconds: that probes have cost, None where an old journal does not tell.
+        share: of the training time.
+
+    Example:
+        >>> cost_text(0.6, 0.45), cost_text(2.2, 0.012), cost_text(None, 0.012), cost_text(None, None)
+        ('cost 0.60 s', 'cost 2.20 s, 1.2%', 'cost 1.2%', '')
+    """
+    if seconds is None or share is None:
+        return "" if share is None else f"cost {share:.1%}"
+    late = share > 0 and seconds > _SOON * share
+    return f"cost {seconds:.2f} s" + (f", {share:.1%}" if late else "")

@@ -75,8 +75,8 @@ class RunningMonitor(Monitor):
         self._logged = Logged()
         self._alarm = Alarm(on_warning)
         self._rotation = Rotation(subject.pairs, config.points, config.seed)
-        self._contract = Contract(config.budget, config.allowance, subject.a_pair, subject.fixed)
-        self._timetable = Timetable(config.every, self._contract, subject.shares, subject.grids)
+        self._contract = Contract(config.budget, config.allowance, subject.a_row, subject.fixed)
+        self._timetable = Timetable(config.every, self._contract, subject.rows)
         self._exported = 0.0  # seconds that exporters had computed at the latest probe
         self._probed: int | None = None  # step of the latest probe
         self._sampler = Sampler()
@@ -262,7 +262,7 @@ class RunningMonitor(Monitor):
                 logger.warning("foldmon: %s", note)
 
     def _say_what_is_dear(self) -> None:
-        price, free = self._contract.price(min(self._timetable.grids.values())), self.config.allowance
+        price, free = self._contract.price(self._timetable.fewest), self.config.allowance
         if self.config.every is None and price > free:
             after = (price - free) / self.config.budget
             logger.warning(
@@ -274,7 +274,7 @@ class RunningMonitor(Monitor):
 
     def _measure_the_end(self, most: float) -> None:
         """A last measurement of all pairs, so that the end of a run is known. After training it is free."""
-        subject, price = self._subject, self._contract.price(self._timetable.whole.pairs)
+        subject, price = self._subject, self._contract.price(self._timetable.rows(self._timetable.whole))
         known = self._probed == self._step and self.report is not None and self.report.measured is None
         failing = self._guard.failures > 0
         wanted = bool(self._step) and not (known or failing or price > most or subject.gone)
@@ -305,7 +305,9 @@ class RunningMonitor(Monitor):
                 cost = stall + self._taken_from_training(seconds, time.thread_time() - worked)
                 exported, before = self._output.worked, self._exported
                 self._exported = exported
-                self._timetable.probed(step, share, cost, time.perf_counter(), exported - before)
+                self._timetable.probed(
+                    step, share, cost, time.perf_counter(), exported - before, self._subject.passed(found)
+                )
             self._probed = step
             costs: ProbeCosts = {**self._costs(), "probe_seconds": seconds, "stall_seconds": stall}
             self.report = report

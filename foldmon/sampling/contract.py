@@ -13,33 +13,34 @@ _TOLD_APART = 3  # of these; one alone may have been slow by chance, as the firs
 class Contract:
     """Keeps account of what probes cost, and foretells what one will. It reads no clock: times are passed in.
 
-    A probe's price is that of a fixed part and of its pairs. Until two probes of different size are known,
-    the parts are those that were foretold, scaled to what probes did cost.
+    A probe's price is that of a fixed part and of its rows, the inputs that it passes forward. Until two
+    probes of different size are known, the parts are those that were foretold, scaled to what probes did
+    cost.
 
     Args:
         budget: share of the training time, between 0 and 1.
         allowance: seconds in all beyond it.
-        a_pair: seconds that a pair is foretold to take.
-        fixed: seconds that a probe is foretold to take beside its pairs.
+        a_row: seconds that a row is foretold to take.
+        fixed: seconds that a probe is foretold to take beside its rows.
 
     Attributes:
         cost: seconds that probes have cost so far.
-        told_apart: whether enough of the last probes were small to tell the fixed part from the pairs'.
+        told_apart: whether enough of the last probes were small to tell the fixed part from the rows'.
 
     Example:
-        >>> contract = Contract(budget=0.01, allowance=1.0, a_pair=0.02)
+        >>> contract = Contract(budget=0.01, allowance=1.0, a_row=0.02)
         >>> contract.start(now=0.0)
-        >>> contract.book(pairs=10, seconds=0.3)
-        >>> round(contract.credit(now=50.0), 3), contract.affordable(0.6)
-        (1.2, 20)
+        >>> contract.book(rows=10, seconds=0.3)
+        >>> round(contract.credit(now=50.0), 3), round(contract.affordable(0.6), 3)
+        (1.2, 20.0)
     """
 
-    def __init__(self, budget: float, allowance: float, a_pair: float, fixed: float = 0.0) -> None:
+    def __init__(self, budget: float, allowance: float, a_row: float, fixed: float = 0.0) -> None:
         self.budget, self.allowance = budget, allowance
         self.cost = 0.0
         self._start: float | None = None
         self._known: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
-        self._fixed, self._a_pair = fixed, a_pair
+        self._fixed, self._a_row = fixed, a_row
         self.told_apart = False
         self._probes = 0
 
@@ -65,37 +66,37 @@ class Contract:
         """Something beside the measuring has cost this much."""
         self.cost += seconds
 
-    def book(self, pairs: float, seconds: float) -> None:
-        """A probe of so many pairs, or parts of them, has cost this much."""
+    def book(self, rows: float, seconds: float) -> None:
+        """A probe of so many rows has cost this much."""
         self.cost += seconds
         self._probes += 1
-        self._known.append((pairs, seconds))
+        self._known.append((rows, seconds))
         counts, costs = np.array(self._known, dtype=np.float64).T
         larger, smaller = np.nonzero(counts[:, None] > counts)
         self.told_apart = int((counts <= counts.max() / 2).sum()) >= _TOLD_APART
         if len(larger):
             # Medians: a probe beside a validation, say, takes many times as long as it should.
             slopes = (costs[larger] - costs[smaller]) / (counts[larger] - counts[smaller])
-            self._a_pair = max(float(np.median(slopes)), float((costs / counts).min()) / 2)
-            self._fixed = max(float(np.median(costs - self._a_pair * counts)), 0.0)
+            self._a_row = max(float(np.median(slopes)), float((costs / counts).min()) / 2)
+            self._fixed = max(float(np.median(costs - self._a_row * counts)), 0.0)
         else:
-            scale = float(np.median(costs)) / max(self.price(pairs), 1e-12)
-            self._fixed, self._a_pair = scale * self._fixed, scale * self._a_pair
+            scale = float(np.median(costs)) / max(self.price(rows), 1e-12)
+            self._fixed, self._a_row = scale * self._fixed, scale * self._a_row
 
     @property
     def odd(self) -> bool:
         """Whether the next probe is the second, fourth and so on of those by which prices are judged."""
         return self._probes % 2 == 1
 
-    def price(self, pairs: float) -> float:
-        """Seconds that a probe of so many pairs is expected to cost."""
-        return self._fixed + self._a_pair * pairs
+    def price(self, rows: float) -> float:
+        """Seconds that a probe of so many rows is expected to cost."""
+        return self._fixed + self._a_row * rows
 
     @property
     def worthwhile(self) -> float:
-        """Pairs from which on the fixed part is at most a third of a price: fewer cost nearly as much."""
-        return 2.0 * self._fixed / max(self._a_pair, 1e-12)
+        """Rows from which on the fixed part is at most a third of a price: fewer cost nearly as much."""
+        return 2.0 * self._fixed / max(self._a_row, 1e-12)
 
-    def affordable(self, seconds: float, part: float = 1.0) -> int:
-        """How many pairs, or parts of one, these seconds pay for; 0 where not even one."""
-        return max(0, int((seconds - self._fixed) / max(part * self._a_pair, 1e-12) + 1e-9))
+    def affordable(self, seconds: float) -> float:
+        """How many rows these seconds pay for, 0 where not even the fixed part."""
+        return max(0.0, (seconds - self._fixed) / max(self._a_row, 1e-12))

@@ -63,8 +63,8 @@ class Plan:
         return 1 if self.config.method == "exact" else len(self.pairs)
 
     @property
-    def grids(self) -> dict[int, float]:
-        """Points a path, most first: what a pair and its held-out inputs cost, in parts of the first.
+    def grids(self) -> list[int]:
+        """Points a path that a probe may have, most first.
 
         At fewer than wished, what they miss is extrapolated, see ``foldmon.folding.results.nested``.
         """
@@ -72,12 +72,11 @@ class Plan:
         while self.config.method != "exact" and (most - 1) % 8 == 0 and (most + 1) // 2 >= FEWEST_POINTS:
             most = (most + 1) // 2
             points.append(most)
-        return {few: self.rows(few) / self.rows(points[0]) for few in points}
+        return points
 
-    def rows(self, points: int) -> float:
-        """Inputs passed forward for a pair at so many points, and held-out ones that come with it."""
-        beside = 0.0 if self.held_out is None else max(points, self.held_out.inputs / len(self.pairs))
-        return points + beside
+    def rows(self, pairs: int, points: int) -> int:
+        """Inputs that a probe passes forward: points on paths, and held-out ones beside them."""
+        return pairs * points + self._beside(pairs, points)
 
     def measure(self, prober: Prober, paths: Ints | None, step: int, points: int) -> FoldingReport:
         """A probe of some pairs, or of all, on a prober that :meth:`prober` made, and of held-out inputs."""
@@ -87,18 +86,26 @@ class Plan:
     def predicted(
         self, prober: Prober, paths: Ints | None, step: int, points: int, ask: Ask | None = None
     ) -> HeldOutScore | None:
-        """Of the held-out inputs the same share as of the pairs, or as many as points on their paths.
-
-        They are cheaper than these, and what a warning can tell from chance depends on how many a probe
-        predicts; where pairs are dear it is half of them rather than a small share. ``ask`` as of
-        ``HeldOutPanel.measure``.
-        """
+        """The held-out part of a probe; ``ask`` as of ``HeldOutPanel.measure``."""
         if self.held_out is None:
             return None
         walked = len(self.pairs) if paths is None else len(paths)
+        return self.held_out.measure(prober, self._beside(walked, points), step, ask)
+
+    def _beside(self, pairs: int, points: int) -> int:
+        """Held-out inputs beside so many pairs: the same share of them, or as many as points on the paths.
+
+        They are cheaper than these, and what a warning can tell from chance depends on how many a probe
+        predicts; where pairs are dear it is half of them rather than a small share. Where a probe affords
+        no more than one pair, each input makes the next probe wait: it is half as many as points then.
+        """
+        if self.held_out is None:
+            return 0
         inputs = self.held_out.inputs
-        share = round(walked / len(self.pairs) * inputs)
-        return self.held_out.measure(prober, max(1, share, min(walked * points, inputs // 2)), step, ask)
+        if pairs == 1:
+            return min(max(1, points // 2), inputs)
+        share = round(pairs / len(self.pairs) * inputs)
+        return max(1, share, min(pairs * points, inputs // 2))
 
     def fold(self, prober: Prober, paths: Ints | None, points: int | None = None) -> FoldingReport:
         """The pairs' part of a probe, at fewer points than wished where these are given."""

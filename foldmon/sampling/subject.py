@@ -66,9 +66,8 @@ class Subject:
         classes: whether outputs are classes, or a function from them to logits; None finds it out.
 
     Attributes:
-        a_pair: seconds that a pair seems to take, and the held-out inputs that come with it, as seen when the
-            model was looked over.
-        fixed: seconds that a probe seems to take beside its pairs.
+        a_row: seconds that an input seems to take, as seen when the model was looked over.
+        fixed: seconds that a probe seems to take beside them.
         reason: why the model is measured in place, in words, where a copy was wished and cannot be.
         coverage: what of the model is measured.
         held_out: the panel of followed inputs, None where there is none.
@@ -107,7 +106,7 @@ class Subject:
         self._plan = Plan(pairs, config, forward, self.held_out, classes, labels)
         self.pairs, self.team = pairs, team
         self.reason: str | None = None
-        self.a_pair = self.fixed = 0.0
+        self.a_row = self.fixed = 0.0
         self._on_cpu = True
         sharded = team is not None and team.layout.lockstep
         self._at_rest = AtRest(forward, config.seed, sharded)
@@ -151,11 +150,6 @@ class Subject:
         return model
 
     @property
-    def shares(self) -> int:
-        """In how many parts the panel may be measured."""
-        return self._plan.shares
-
-    @property
     def on_cpu(self) -> bool:
         """Whether the model runs on the CPU."""
         return self._on_cpu
@@ -171,10 +165,21 @@ class Subject:
         return self._watched.gone
 
     @property
-    def grids(self) -> dict[int, float]:
-        """Points a path that a probe may have, and what a pair costs at them, see :class:`Plan`."""
-        grids = self._plan.grids
-        return grids if self.team is None else dict([next(iter(grids.items()))])
+    def rows(self) -> dict[int, list[int]]:
+        """Points a path that a probe may have: inputs that one of 1, 2, ... pairs passes forward at them."""
+        plan, grids = self._plan, self._plan.grids
+        if plan.shares == 1:
+            return {grids[0]: [plan.rows(len(plan.pairs), grids[0])]}
+        shares = range(1, plan.shares + 1)
+        return {n: [plan.rows(few, n) for few in shares] for n in grids[: None if self.team is None else 1]}
+
+    def passed(self, report: FoldingReport) -> int | None:
+        """Inputs that the probe of a report passed forward; None where they are not what it cost."""
+        if self.team is not None or self._plan.shares == 1:
+            return None
+        if (scored := report.held_out) is None:
+            return report.evaluations
+        return report.evaluations + (scored.inputs if scored.measured is None else len(scored.measured))
 
     def measure(self, paths: Ints | None = None, step: int = 0, points: int | None = None) -> FoldingReport:
         """Measure the copy (in any thread), or the model itself (in the training thread only).
@@ -306,17 +311,15 @@ class Subject:
     def _foretell(self, prober: Prober) -> None:
         """What a probe will cost, from the passes that looked the model over and, if quick, from a trial."""
         self._on_cpu = prober.device.type == "cpu"
-        self.a_pair = self._plan.config.points * prober.seconds_a_row
+        points, self.a_row = self._plan.config.points, prober.seconds_a_row
         lockstep = self.team is not None and self.team.layout.lockstep
-        if _TRIAL * self.a_pair < _QUICK and self._plan.shares >= _TRIAL and not lockstep:
+        if _TRIAL * points * self.a_row < _QUICK and self._plan.shares >= _TRIAL and not lockstep:
             # A few rows cost little but the fixed part of a pass: some pairs, and one alone, tell.
             few, one = (self._seconds(prober, np.arange(count)) for count in (_TRIAL, 1))
-            self.a_pair = max(few - one, few / 10) / (_TRIAL - 1)
-            self.fixed = max(one - self.a_pair, 0.0)
-        a_row = self.a_pair / self._plan.config.points
+            self.a_row = max(few - one, few / 10) / (_TRIAL - 1) / points
+            self.fixed = max(one - self.a_row * points, 0.0)
         if self.held_out is not None:
-            self.held_out.follow(self._followed(a_row))
-        self.a_pair = a_row * self._plan.rows(self._plan.config.points)
+            self.held_out.follow(self._followed(self.a_row))
 
     def _followed(self, a_row: float) -> int:
         """How many held-out inputs are followed: more only where predicting all of them is cheap."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from foldmon.sampling.contract import Contract
@@ -17,7 +18,7 @@ _EARLY = 25
 _FIRST_LOOK = 16  # steps until those who must know beforehand meet again, where the pace is not known yet
 
 
-_CURVE = 50  # points that the allowance pays for at least, where a pair is not too dear for it
+_CURVE = 60  # points that the allowance pays for at least, where a pair is not too dear for it
 _UNTRIED = 4  # the part of the panel that is measured at most, until probes have told what they cost
 _FEW = 8  # pairs: a probe that affords fewer walks more of them at fewer points
 
@@ -48,19 +49,20 @@ class Timetable:
     Args:
         every: steps between probes, None to follow the contract.
         contract: keeps account.
-        pairs: of the whole panel, P.
-        grids: points a path, most first: what a pair costs at them, in parts of what it costs at the first.
+        rows: points a path, most first: how many rows a probe of 1, 2, ... P pairs passes forward at them.
 
     Example:
-        >>> contract = Contract(budget=0.01, allowance=1.0, a_pair=0.01)
-        >>> timetable = Timetable(every=None, contract=contract, pairs=64, grids={33: 1.0, 17: 0.5})
+        >>> contract = Contract(budget=0.01, allowance=1.0, a_row=0.0003)
+        >>> rows = {points: [pairs * points for pairs in range(1, 65)] for points in (33, 17)}
+        >>> timetable = Timetable(every=None, contract=contract, rows=rows)
         >>> timetable.share(step=0, now=0.0)
         Share(pairs=10, points=33)
     """
 
-    def __init__(self, every: int | None, contract: Contract, pairs: int, grids: Mapping[int, float]) -> None:
-        self.every, self.contract, self.grids = every, contract, grids
-        self.whole = Share(pairs, next(iter(grids)))
+    def __init__(self, every: int | None, contract: Contract, rows: Mapping[int, Sequence[float]]) -> None:
+        self.every, self.contract, self._rows = every, contract, rows
+        points, of_whole = next(iter(rows.items()))
+        self.whole = Share(len(of_whole), points)
         self._seen: int | None = None
         self._begin: int | None = None
         self._last: tuple[int, float] | None = None  # step of the last probe, and the credit after it
@@ -82,11 +84,31 @@ class Timetable:
         self._seen = self._begin = step
         self._last = None
 
-    def probed(self, step: int, share: Share, seconds: float, now: float, beside: float = 0.0) -> None:
-        """A probe ended and cost this much; so did what was done with those before it."""
-        self.contract.book(min(share.pairs, self.whole.pairs) * self.grids[share.points], seconds)
+    def probed(
+        self,
+        step: int,
+        share: Share,
+        seconds: float,
+        now: float,
+        beside: float = 0.0,
+        rows: float | None = None,
+    ) -> None:
+        """A probe ended and cost this much; so did, ``beside``, what was done with those before it.
+
+        Where it did not pass forward as many rows as its share has on average, they are told.
+        """
+        self.contract.book(self.rows(share) if rows is None else rows, seconds)
         self.contract.charge(beside)
         self._last = step, self.contract.credit(now)
+
+    def rows(self, share: Share) -> float:
+        """Inputs that a probe of a share passes forward."""
+        return self._rows[share.points][min(share.pairs, self.whole.pairs) - 1]
+
+    @property
+    def fewest(self) -> float:
+        """Rows of the smallest probe."""
+        return min(rows[0] for rows in self._rows.values())
 
     def ahead(self, step: int, now: float) -> tuple[int, Share]:
         """After how many steps the next probe is due at the present pace, and what it measures.
@@ -99,7 +121,7 @@ class Timetable:
         steps = math.ceil(self._wished(step))
         while not (share := self._affordable(step + steps, now + steps * pace)):
             if pace <= 0:  # no number of steps would make it affordable
-                return _FIRST_LOOK, Share(max(1, int(self._least)), self.whole.points)
+                return _FIRST_LOOK, self._largest(self._least, self.whole.points)
             steps *= 2
         return steps, share
 
@@ -114,22 +136,24 @@ class Timetable:
             return None
         if not self.contract.told_apart and self.contract.odd:  # probes of one size would never tell
             spend = max(spend, min(2 * spend, self.contract.credit(now)))
-        shares = [
-            Share(max(1, min(self.contract.affordable(spend, part), self.whole.pairs)), points)
-            for points, part in self.grids.items()
-        ]
+        free = self.contract.affordable(spend) + 1e-9
+        shares = [self._largest(free, points) for points in self._rows]
         return next((share for share in shares if share.pairs >= min(_FEW, self.whole.pairs)), shares[-1])
+
+    def _largest(self, rows: float, points: int) -> Share:
+        """As many pairs as have no more rows, one at least."""
+        return Share(max(1, bisect_right(self._rows[points], rows)), points)
 
     @property
     def _least(self) -> float:
-        """Pairs that a probe measures at least; less than one where it may be walked at fewer points.
+        """Rows that a probe has at least.
 
         Fewer than are worth the fixed cost say too little; more keep the next probe waiting, early in a run,
         where its course moves most. What was foretold on a busy machine may tell anything of the fixed cost.
         """
-        most = self.whole.pairs / (1 if self.contract.told_apart else _UNTRIED)
+        most = self.rows(self.whole) / (1 if self.contract.told_apart else _UNTRIED)
         curve = self.contract.affordable(self.contract.allowance / _CURVE)
-        return max(min(self.grids.values()), min(self.contract.worthwhile, most, curve))
+        return max(self.fewest, min(self.contract.worthwhile, most, curve))
 
     def _wished(self, step: int) -> float:
         return max(1.0, (step - (self._begin or 0)) / WISHED)

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from foldmon.exporters.words import joined
+from foldmon.exporters.words import cost_text, joined
 from foldmon.views.run.changed import most_changed
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import Row
@@ -63,12 +63,12 @@ def _end_of(text: str, room: int) -> str:
 
 def _facts(run: Run, last: Row) -> str:
     exact = "exact" if last.values["exact"] else "sampled"
-    overhead = last.values["overhead"]
-    cost = "" if overhead is None else f" · cost {overhead:.2%}"
+    spent = cost_text(last.values["cost_seconds"], last.values["overhead"])
     state = "ended" if run.end is not None else "running"
     of = share(last.values["measured"], last.values["pairs"])
     how = f"{exact}, {of}" if of else exact
-    return f"{state} · step {last.step:,} · {how} · {counted(len(last.layers), 'layer')}{cost}"
+    facts = [state, f"step {last.step:,}", how, counted(len(last.layers), "layer"), spent]
+    return " · ".join(filter(None, facts))
 
 
 def _curve(rows: list[Row], name: str, label: str, latest: str, width: int, *, fitted: bool = False) -> Text:

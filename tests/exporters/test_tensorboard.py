@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import ast
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -143,3 +146,32 @@ def test_a_resumed_run_goes_on_with_the_charts_it_had(tmp_path, held_out):
     assert len(charts) == 12
     settled = sorted(set(steps))[3:]
     assert all([event.step for event in events.Scalars(tag)] == settled for tag in charts)
+
+
+AFTER_WATCH = """
+import sys, torch, foldmon
+from torch import nn
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+optimizer.step()
+held_out = torch.randn(64, 8), torch.arange(64) % 2
+with foldmon.watch(model, held_out, log_dir=sys.argv[1]) as monitor:
+    before = set(sys.modules)
+    for step in range(20):
+        model(torch.randn(16, 8)).square().mean().backward()
+        optimizer.step()
+        assert monitor.flush()
+    print(len(monitor.history), sorted(set(sys.modules) - before))
+"""
+
+
+def test_nothing_is_imported_while_the_model_trains(tmp_path):
+    """An import in another thread makes training wait, and takes a tenth of the allowance."""
+    run = subprocess.run(
+        [sys.executable, "-c", AFTER_WATCH, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    points, modules = run.stdout.split(maxsplit=1)
+    assert int(points) > 3, "pictures are written too"
+    assert ast.literal_eval(modules) == []

@@ -43,6 +43,7 @@ def test_more_than_512_are_followed_only_where_they_are_cheap(net, tmp_path, all
         (512, 8, 33, 256),  # half, where the share of the pairs is small
         (512, 4, 33, 128),  # as many as points are walked
         (512, 4, 9, 32),
+        (512, 1, 33, 16),  # half as many
         (2048, 16, 33, 512),
         (2048, 16, 9, 512),
     ],
@@ -54,17 +55,18 @@ def test_a_small_share_of_the_pairs_does_not_leave_the_warning_blind(net, inputs
     assert len(found.predictions.predicted) == rows
 
 
-def test_what_a_pair_costs_at_fewer_points_holds_the_inputs_beside_it():
+def test_what_a_probe_passes_forward_is_known_beforehand(net):
     drawn, held_out = draw_panel(labelled(2100), 64, 2048)
-    alone, few, many = (
-        Plan(drawn, Config(), None, panel).grids
-        for panel in (None, HeldOutPanel(held_out[np.arange(512)]), HeldOutPanel(held_out))
-    )
-    assert list(alone) == list(few) == list(many) == [33, 17, 9]
-    assert few[9] == pytest.approx((9 + 9) / (33 + 33))
-    assert many[9] == pytest.approx((9 + 32) / (33 + 33))
-    plan = Plan(drawn, Config(), None, HeldOutPanel(held_out))
-    assert (plan.rows(33), plan.rows(9)) == (66, 41)
+    plan = Plan(drawn, Config(), None, HeldOutPanel(held_out), labels=held_out.labels)
+    assert plan.grids == [33, 17, 9]
+    prober = plan.prober(net)
+    for pairs, points in ((64, 33), (20, 33), (8, 17), (4, 9)):
+        report = plan.measure(prober, None if pairs == 64 else np.arange(pairs), 0, points)
+        predicted = len(report.held_out.predictions.predicted)
+        # Blocks of 64 inputs: what does not fill one is made up for later.
+        assert abs(report.evaluations + predicted - plan.rows(pairs, points)) < 64
+    assert plan.rows(64, 33) == 64 * 33 + 2048
+    assert Plan(drawn, Config(), None).rows(2, 9) == 18
 
 
 def test_a_resumed_panel_follows_as_many_as_before():

@@ -16,7 +16,7 @@ from foldmon.sampling.timetable import Share, Timetable
 
 
 def every(steps: int) -> Timetable:
-    return Timetable(steps, Contract(0.01, 1.0, 0.0), pairs=8, grids={33: 1.0})
+    return Timetable(steps, Contract(0.01, 1.0, 0.0), rows={33: range(1, 9)})
 
 
 class Copied:
@@ -149,7 +149,7 @@ def test_together_failing_probes_get_rare():
 
 def test_a_probe_is_told_how_many_pairs_it_measures():
     subject: Any = Copied(background=False)
-    timetable = Timetable(None, Contract(1.0, 0.4, a_pair=0.01), pairs=8, grids={33: 1.0})
+    timetable = Timetable(None, Contract(1.0, 0.4, a_row=0.01), rows={33: range(1, 9)})
     counts: list[int] = []
 
     def probe(step: int, stall: float, share: Share) -> None:

@@ -10,8 +10,9 @@ import pytest
 from foldmon.sampling.contract import Contract
 from foldmon.sampling.timetable import Share, Timetable
 
-WHOLE = {33: 1.0}
-FEWER = {33: 1.0, 17: 17 / 33, 9: 9 / 33}
+# Rows are counted in those of one pair at 33 points.
+WHOLE = {33: [float(pairs) for pairs in range(1, 65)]}
+FEWER = {points: [pairs * points / 33 for pairs in range(1, 65)] for points in (33, 17, 9)}
 
 
 @dataclass
@@ -35,19 +36,19 @@ def simulate(
     allowance: float = 1.0,
     foretold: float | None = None,
     spread: float = 0.0,
-    grids: dict[int, float] = WHOLE,
+    rows: dict[int, list[float]] = WHOLE,
 ) -> Run:
     """Train and probe one after the other; a probe costs ``fixed + pairs * a_pair``, give or take."""
     parts = (a_pair, fixed) if foretold is None else (foretold, 0.0)
     contract = Contract(budget, allowance, *parts)
-    timetable = Timetable(None, contract, pairs=64, grids=grids)
+    timetable = Timetable(None, contract, rows=rows)
     draw, now, run = random.Random(0), 0.0, Run([], [], 0.0, 0.0, 0.0)
     for count in range(steps + 1):
         if count:
             now += step
             contract.start(now)
         if share := timetable.share(count, now):
-            cost = (fixed + share.pairs * grids[share.points] * a_pair) * draw.uniform(1 - spread, 1 + spread)
+            cost = (fixed + timetable.rows(share) * a_pair) * draw.uniform(1 - spread, 1 + spread)
             now += cost
             timetable.probed(count, share, cost, now)
             run.steps.append(count)
@@ -81,11 +82,11 @@ def test_a_run_of_any_length_shows_its_course(steps, wanted):
 
 
 def test_where_a_pair_is_dear_its_path_is_walked_at_fewer_points():
-    dear = simulate(300, 0.06, 0.005, 0.1, grids=FEWER)
+    dear = simulate(300, 0.06, 0.005, 0.1, rows=FEWER)
     assert len(dear.steps) >= 20
     assert {share.points for share in dear.shares} == {9}
     assert dear.worst <= 1.001
-    cheap = simulate(1000, 0.01, 0.003, 0.0005, grids=FEWER)
+    cheap = simulate(1000, 0.01, 0.003, 0.0005, rows=FEWER)
     assert {share.points for share in cheap.shares} == {33}
 
 
@@ -94,8 +95,8 @@ def test_a_large_fixed_cost_leaves_a_curve_all_the_same():
 
 
 def test_a_fixed_cost_that_was_foretold_too_high_is_found_out():
-    contract = Contract(0.01, 1.0, a_pair=0.0001, fixed=0.05)
-    timetable, now = Timetable(None, contract, pairs=64, grids=WHOLE), 0.0
+    contract = Contract(0.01, 1.0, a_row=0.0001, fixed=0.05)
+    timetable, now = Timetable(None, contract, rows=WHOLE), 0.0
     shares = []
     for step in range(200):
         contract.start(now)
@@ -110,21 +111,21 @@ def test_a_fixed_cost_that_was_foretold_too_high_is_found_out():
 
 
 def test_a_fixed_cost_that_was_foretold_too_low_is_found_out():
-    contract = Contract(0.01, 1.0, a_pair=0.02, fixed=0.0)
-    timetable, now = Timetable(None, contract, pairs=64, grids=FEWER), 0.0
-    for step in range(100):
+    contract = Contract(0.01, 1.0, a_row=0.02, fixed=0.0)
+    timetable, now = Timetable(None, contract, rows=FEWER), 0.0
+    for step in range(60):
         contract.start(now)
         if share := timetable.share(step, now):
-            cost = 0.015 + 0.001 * share.pairs * FEWER[share.points]
+            cost = 0.015 + 0.001 * timetable.rows(share)
             timetable.probed(step, share, cost, now)
         now += 0.02
-    assert contract.price(0) == pytest.approx(0.015)
-    assert contract.price(20) == pytest.approx(0.035)
+    assert contract.price(0) == pytest.approx(0.015, rel=0.05)
+    assert contract.price(20) == pytest.approx(0.035, rel=0.05)
 
 
 def test_as_many_points_are_left_as_a_few_pairs_allow():
     for a_pair, points in ((0.01, 33), (0.02, 17), (0.04, 9), (0.5, 9)):
-        timetable = Timetable(None, Contract(0.01, 1.0, a_pair), pairs=64, grids=FEWER)
+        timetable = Timetable(None, Contract(0.01, 1.0, a_pair), rows=FEWER)
         share = timetable.share(0, 0.0)  # a tenth of a second
         assert share is not None
         assert share.points == points
@@ -149,7 +150,7 @@ def test_without_an_allowance_the_share_alone_counts():
 
 def test_a_long_pause_gives_no_right_to_a_burst():
     contract = Contract(0.01, 1.0, 0.01)
-    timetable = Timetable(None, contract, pairs=64, grids=WHOLE)
+    timetable = Timetable(None, contract, rows=WHOLE)
     contract.start(0.0)
     assert timetable.share(100, 1.0)
     timetable.probed(100, Share(10, 33), 0.1, 1.1)
@@ -162,7 +163,7 @@ def test_a_long_pause_gives_no_right_to_a_burst():
 
 
 def test_a_fixed_interval_is_due_once_a_multiple_was_passed_whatever_probes_cost():
-    timetable = Timetable(3, Contract(0.01, 1.0, 0.0), pairs=64, grids=WHOLE)
+    timetable = Timetable(3, Contract(0.01, 1.0, 0.0), rows=WHOLE)
     assert [step for step in range(10) if timetable.share(step, 0.0)] == [0, 3, 6, 9]
     timetable.probed(9, Share(64, 33), 1000.0, 1000.0)
     assert [step for step in (11, 13, 14, 20, 21, 22) if timetable.share(step, 1000.0)] == [13, 20, 21]
@@ -170,13 +171,13 @@ def test_a_fixed_interval_is_due_once_a_multiple_was_passed_whatever_probes_cost
 
 
 def test_a_run_that_is_resumed_waits_for_the_next_multiple():
-    timetable = Timetable(5, Contract(0.01, 1.0, 0.0), pairs=64, grids=WHOLE)
+    timetable = Timetable(5, Contract(0.01, 1.0, 0.0), rows=WHOLE)
     assert [step for step in range(7, 16) if timetable.share(step, 0.0)] == [10, 15]
 
 
 def test_ranks_learn_beforehand_when_the_next_probe_is_and_that_it_is_affordable():
     contract = Contract(0.01, 1.0, 0.5)
-    timetable = Timetable(None, contract, pairs=64, grids=WHOLE)
+    timetable = Timetable(None, contract, rows=WHOLE)
     contract.start(0.0)
     timetable.share(0, 0.0)
     timetable.probed(0, Share(2, 33), 0.9, 0.9)
@@ -187,10 +188,21 @@ def test_ranks_learn_beforehand_when_the_next_probe_is_and_that_it_is_affordable
 
 def test_ranks_whose_pace_is_not_known_yet_meet_again_after_a_few_steps():
     contract = Contract(0.01, 1.0, 0.5)
-    timetable = Timetable(None, contract, pairs=64, grids=WHOLE)
+    timetable = Timetable(None, contract, rows=WHOLE)
     contract.start(0.0)
     timetable.share(0, 0.0)
     timetable.probed(0, Share(4, 33), 2.0, 2.0)
     steps, share = timetable.ahead(0, now=2.0)
     assert 1 <= steps <= 100
     assert 1 <= share.pairs <= 64
+
+
+def test_a_probe_that_passed_on_more_rows_than_its_share_has_is_not_taken_for_a_dear_one():
+    """Held-out inputs come in blocks: none in some probes, many in others."""
+    contract = Contract(0.01, 1.0, 0.0)
+    timetable = Timetable(None, contract, rows=FEWER)
+    for step, blocks in enumerate((0.0, 3.0, 0.0, 0.0, 3.0, 0.0)):
+        rows = timetable.rows(Share(1, 9)) + blocks
+        timetable.probed(step, Share(1, 9), 0.01 + 0.03 * rows, float(step), rows=rows)
+    assert contract.price(0) == pytest.approx(0.01)
+    assert contract.price(2) == pytest.approx(0.07)
