@@ -51,7 +51,7 @@ class Guard:
             return False
         except (Exception, SystemExit) as error:  # sys.exit in a model's forward, say
             self.failures += 1
-            pause = min(2.0**self.failures, _LONGEST_PAUSE)
+            pause = min(2.0 ** min(self.failures, 30), _LONGEST_PAUSE)  # a float's powers end
             self.resume_at = time.perf_counter() + pause
             # Texts may differ from time to time (bytes of memory, addresses): the place does not.
             self._tell(

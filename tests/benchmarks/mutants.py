@@ -1,11 +1,12 @@
 """Whether the tests notice: small changes of the code, one at a time, drawn at random from each room.
 
-    pip install cosmic-ray
+    pip install cosmic-ray pytest-cov
     python -m tests.benchmarks.mutants --data /tmp/mutants [--rooms journal warning] [--each 25] [--seed 0]
 
 The changes are Cosmic Ray's, at places drawn at random with one of its operators there, in a copy of the
-checkout. Each is judged by the tests of its module, then by those of its room. An interrupted benchmark goes
-on where it was. Survivors are printed with their change; what they tell is in RESULTS-mutants.md.
+checkout. Each is judged by the tests that run its lines, as coverage.py sees them in one run of all tests
+beforehand: at most 60, those of its module first, then those that run least else. An interrupted benchmark
+goes on where it was. Survivors are printed with their change; what they tell is in RESULTS-mutants.md.
 """
 
 from __future__ import annotations
@@ -17,45 +18,48 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from cosmic_ray.commands import init
 from cosmic_ray.mutating import mutate_and_test
-from cosmic_ray.testing import run_tests
 from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkResult
+from cosmic_ray.work_item import MutationSpec, WorkerOutcome, WorkResult
+from coverage import CoverageData
 from tqdm import tqdm
 
 from foldmon.folding.results.statistics import wilson_interval
 
 ROOT = Path(__file__).parents[2]
-ROOMS = {
-    "config": (),
-    "folding/results": (
-        "tests/folding/test_against_reference.py",
-        "tests/folding/model/test_judging.py",
-        "tests/monitor/test_tasks.py",
-    ),
-    "folding/symbols": ("tests/folding/test_against_reference.py",),
-    "folding/model": ("tests/folding/test_against_reference.py", "tests/folding/test_errors.py"),
-    "folding/data": (),
-    "folding/exact": (),
-    "folding/sampled": ("tests/folding/test_sampled.py", "tests/folding/test_against_reference.py"),
-    "folding/auto": (),
-    "folding/undisturbed": ("tests/faults/test_models.py", "tests/faults/test_copies.py"),
-    "sampling": ("tests/faults/test_copies.py", "tests/monitor"),
-    "monitor": ("tests/test_watch.py", "tests/training"),
-    "warning": (),
-    "journal": ("tests/exporters/test_places.py", "tests/faults/test_exporters.py"),
-    "exporters": (),
-    "views": (),
-    "regularize": (),
-    "commands": (),
-    "integrations": (),
-}
-"""Rooms, and what tests them beside ``tests/`` of the same name."""
+ROOMS = (
+    "config",
+    "folding/auto",
+    "folding/data",
+    "folding/exact",
+    "folding/model",
+    "folding/results",
+    "folding/sampled",
+    "folding/symbols",
+    "folding/undisturbed",
+    "sampling",
+    "monitor",
+    "warning",
+    "journal",
+    "exporters",
+    "views",
+    "regularize",
+    "commands",
+    "integrations",
+)
+LEFT_OUT = (
+    *(f"tests/{room}" for room in ("benchmarks", "fuzz", "gpu", "packaging", "real", "training")),
+    *(f"tests/{file}.py" for file in ("test_readme", "faults/test_hostile", "views/test_browser")),
+)
+"""What takes minutes each time."""
+MOST, LONGEST = 60, 400.0
+"""Tests of one change, and seconds that they may take before it counts as noticed."""
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
 def says_nothing(operator: str) -> bool:
@@ -76,17 +80,52 @@ def drawn(specs: dict[str, MutationSpec], count: int, seed: int) -> set[str]:
     return {draw.choice(sorted(places[place])) for place in chosen}
 
 
-def command(module: Path, room: str) -> str:
-    """The tests that are to notice a change of a module, the nearest first."""
-    beside = Path("tests", *module.parts[module.parts[0] == "foldmon" :])
-    own, of_room = beside.with_name(f"test_{module.name}"), Path("tests", room)
-    paths = dict.fromkeys(map(str, (own, module, beside.parent, of_room, *ROOMS[room])))
-    found = [path for path in paths if Path(path).exists()]
-    # pytest drops files that a folder given before holds, and runs the others in this order.
-    return shlex.join([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *found])
+class Reach:
+    """Which tests run which lines.
+
+    Args:
+        kept: what coverage.py found in the copy, the working folder; it is made where there is none.
+    """
+
+    def __init__(self, kept: Path) -> None:
+        failed = kept.with_suffix(".failed")
+        if not kept.exists():
+            left_out = [f"--ignore={folder}" for folder in LEFT_OUT]
+            cover = ["--cov=foldmon", "--cov=integrations", "--cov-context=test", "--cov-report="]
+            found = kept.with_suffix(".new")
+            lines = subprocess.run(
+                [*PYTEST, "-rfE", *cover, *left_out, "tests", "foldmon", "integrations"],
+                env={**os.environ, "COVERAGE_FILE": str(found)}, capture_output=True, text=True,
+            ).stdout.splitlines()  # fmt: skip
+            failed.write_text("\n".join(line for line in lines if line.startswith(("FAILED", "ERROR"))))
+            found.rename(kept)
+        # What fails without any change tells nothing.
+        self._useless = {line.split(" ")[1] for line in failed.read_text().splitlines()}
+        data = CoverageData(str(kept))
+        data.read()
+        self._lines: dict[Path, dict[int, list[str]]] = {}
+        for file in data.measured_files():
+            by_line = data.contexts_by_lineno(file)
+            names = {line: [n.partition("|")[0] for n in tests if n] for line, tests in by_line.items()}
+            self._lines[Path(file).relative_to(Path.cwd())] = names
+        self._size = Counter(t for lines in self._lines.values() for tests in lines.values() for t in tests)
+
+    def tests(self, module: Path, first: int, last: int) -> list[str]:
+        """The tests that are to notice a change of some lines: none where they run in no test."""
+        lines = self._lines.get(module, {})
+        # Only the first line of a statement may be noted, and of one that runs at import no test is.
+        begin = next((line for line in range(first, max(first - 8, 0), -1) if lines.get(line)), first)
+        found = {test for line in range(begin, last + 1) for test in lines.get(line, ())}
+        found = found or {test for tests in lines.values() for test in tests}
+        own = f"test_{module.name}"
+        return sorted(found - self._useless, key=lambda test: (own not in test, self._size[test], test))[
+            :MOST
+        ]
 
 
-def judged(room: str, each: int, seed: int, folder: Path) -> Iterator[tuple[MutationSpec, WorkResult]]:
+def judged(
+    room: str, each: int, seed: int, folder: Path, reach: Reach
+) -> Iterator[tuple[MutationSpec, WorkResult]]:
     """The changes drawn in a room, and what became of each."""
     home = Path(room) if room == "integrations" else Path("foldmon", room)
     modules = sorted(path for path in home.rglob("*.py") if "demo" not in path.name)
@@ -98,16 +137,11 @@ def judged(room: str, each: int, seed: int, folder: Path) -> Iterator[tuple[Muta
             specs = {item.job_id: item.mutations[0] for item in db.work_items}
             left_out = specs.keys() - drawn(specs, each, seed)
             db.set_multiple_results(left_out, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
-        pending = list(db.pending_work_items)
-        if pending:
-            began = time.perf_counter()
-            outcome, output = run_tests(command(modules[0], room), 1800)
-            if outcome != TestOutcome.SURVIVED:
-                raise RuntimeError(f"{room}: its tests fail without any change:\n{output[-3000:]}")
-            most = 60 + 4 * (time.perf_counter() - began)
-        for item in tqdm(pending, desc=room, disable=None):
+        for item in tqdm(list(db.pending_work_items), desc=room, disable=None):
             spec = item.mutations[0]
-            result = mutate_and_test(item.mutations, command(spec.module_path, room), most)
+            tests = reach.tests(spec.module_path, spec.start_pos[0], spec.end_pos[0])
+            command = shlex.join([*PYTEST, "-x", *tests]) if tests else "true"
+            result = mutate_and_test(item.mutations, command, LONGEST)
             db.set_result(item.job_id, result)
         specs = {item.job_id: item.mutations[0] for item in db.work_items}
         results = dict(db.results)
@@ -123,7 +157,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, default=Path("runs/mutants"), help="where the work is kept")
-    parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=list(ROOMS), help="these rooms")
+    parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=ROOMS, help="these rooms")
     parser.add_argument("--each", type=int, default=25, help="changes a room, default 25")
     parser.add_argument("--seed", type=int, default=0, help="another one draws other changes, default 0")
     arguments = parser.parse_args()
@@ -134,15 +168,16 @@ def main() -> None:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy / name)
     os.environ |= {
-        "PYTHONPATH": str(copy),
+        "PYTHONPATH": f"{copy}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
         "MPLBACKEND": "Agg",
     }
     rows = ["| room | changes | noticed | share, 95% interval |", "| --- | ---: | ---: | --- |"]
     os.chdir(copy)
+    reach = Reach(folder / "reach.coverage")
     for room in arguments.rooms:
-        found = list(judged(room, arguments.each, arguments.seed, folder))
+        found = list(judged(room, arguments.each, arguments.seed, folder, reach))
         noticed = sum(result.is_killed for _, result in found)
         low, high = (float(end) for end in wilson_interval(noticed / len(found), len(found)))
         share = f"{noticed / len(found):.0%} [{low:.0%}, {high:.0%}]"

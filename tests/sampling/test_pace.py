@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -115,6 +116,16 @@ def test_a_failing_probe_pauses_and_a_good_one_ends_the_row():
     guard.resume_at, fail = 0.0, False
     pace.advance(3)
     assert guard.failures == 0
+
+
+def test_pauses_grow_to_ten_minutes_and_no_further_however_often_it_fails():
+    guard = Guard(TeamError)
+    for failure in range(1, 2001):
+        before = time.perf_counter()
+        guard.run(lambda: [].pop())
+        pause = 2.0**failure if failure < 10 else 600.0
+        assert before + pause <= guard.resume_at <= time.perf_counter() + pause
+    assert guard.failures == 2000
 
 
 def test_together_at_every_multiple_and_no_more_once_the_team_is_gone():

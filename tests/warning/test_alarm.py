@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 import foldmon
 from foldmon.journal.following import read_journal
+from foldmon.warning.alarm import Alarm
 from tests.training_loop import train
 
 
@@ -52,6 +54,18 @@ def test_the_flag_the_log_and_the_journal_say_it_too(broken_run, caplog):
     [event] = [event for event in events if event is not None]
     assert event["severity"] == 2
     assert event["step"] == monitor.warnings[0].step
+
+
+def test_the_flag_stays_when_the_episode_ends():
+    """Who looks after every epoch must not miss what came and went in between."""
+    alarm = Alarm()
+    sound: Any = {"step": 10, "phi": 0.1, "layers": ["act"], "nonfinite": [0]}
+    assert alarm.look(sound)["level"] == 0
+    assert not alarm.should_stop
+    assert alarm.look({**sound, "step": 11, "nonfinite": [3]})["level"] == 2
+    assert alarm.should_stop
+    assert alarm.look({**sound, "step": 12})["level"] == 0
+    assert alarm.should_stop
 
 
 def test_a_healthy_start_raises_no_flag(mlp, held_out):

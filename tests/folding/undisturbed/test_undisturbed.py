@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 import foldmon
+from foldmon.folding.undisturbed.buffers import exchanged_buffers
 
 
 class Counting(nn.Module):
@@ -82,3 +85,21 @@ def test_modules_that_came_in_during_the_pass_are_gone() -> None:
     foldmon.measure(model, ENDS)
     assert all(module.training for module in model.modules())
     assert model.inner is inner
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_another_ranks_buffers_leave_with_the_block(fails: bool) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU())
+    own = dict(model.named_buffers())
+    values = {name: buffer.clone() for name, buffer in own.items()}
+    with (
+        pytest.raises(ZeroDivisionError) if fails else nullcontext(),
+        exchanged_buffers(model, lambda mine: [torch.ones_like(buffer) for buffer in mine]),
+    ):
+        assert model[1].running_mean.tolist() == [1.0] * 4
+        model[1].running_mean.add_(1.0)
+        if fails:
+            raise ZeroDivisionError
+    for name, buffer in model.named_buffers():
+        assert buffer is own[name]
+        assert torch.equal(buffer, values[name])
