@@ -125,6 +125,11 @@ def set_version(tensor: Tensor, version: int) -> None:
         torch._C._autograd._unsafe_set_version_counter(tensor, version)  # type: ignore[arg-type]
 
 
+def values_stored(tensor: Tensor) -> int:
+    """How many values a sparse tensor stores."""
+    return tensor._nnz()
+
+
 def hear_optimizers(hook: Any) -> None:
     """Call ``hook(optimizer, args, kwargs)`` after each step of any optimizer of the process.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
 import random
@@ -110,6 +111,8 @@ class Mirror:
             return ((one.__self__, other.__self__),)
         if isinstance(one, functools.partial):
             return ((one.func, other.func), (one.args, other.args), (one.keywords, other.keywords))
+        if isinstance(one, np.ndarray) and one.dtype.hasobject and not _of_atoms(one):
+            raise CannotCopyError("it holds an array of objects, whose copies cannot be told apart")
         if isinstance(one, _STATEFUL):
             self._states.append((one, other))
             return ()
@@ -312,13 +315,17 @@ _kind = operator.attrgetter("shape", "dtype", "device")
 def _copy_state(one: Any, other: Any) -> None:
     if isinstance(one, np.ndarray):
         if other.flags.writeable:  # else it is the same memory
-            np.copyto(other, one)
+            np.copyto(other, copy.deepcopy(one) if one.dtype.hasobject else one)
     elif isinstance(one, np.random.Generator):
         other.bit_generator.state = one.bit_generator.state
     elif isinstance(one, random.Random):
         other.setstate(one.getstate())
     else:
         other.set_state(one.get_state())
+
+
+def _of_atoms(array: Any) -> bool:
+    return array.dtype == object and array.size <= LONG and all(type(item) in ATOMS for item in array.flat)
 
 
 def _named(shared: Iterable[Any]) -> str:

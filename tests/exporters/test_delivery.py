@@ -402,3 +402,24 @@ def test_an_error_while_finishing_is_said_and_the_exporter_closed(journal, caplo
     assert delivery.close(10)
     assert "finishing the backend exporter failed: 'page'" in caplog.text
     assert backend.closed == 1
+
+
+def test_nothing_is_finished_that_was_not_delivered(journal):
+    class Finisher(Backend):
+        finished = 0
+
+        def finish(self, journal, write_report) -> None:
+            self.finished += 1
+
+    backend = Finisher(failures=10**6)
+    delivery = delivery_to(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    assert not delivery.close(10)
+    assert (backend.finished, backend.closed) == (0, 1)
+
+
+def test_an_exporter_that_was_never_given_anything_is_closed(journal):
+    backend = Backend()
+    assert delivery_to(backend, journal).close(10)
+    assert backend.closed == 1

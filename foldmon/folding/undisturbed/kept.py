@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import sys
 import types
 import warnings
 from collections import deque
@@ -18,15 +19,25 @@ import torch
 from torch import Tensor, nn
 
 from foldmon.folding.undisturbed.containers import items_of, size_of
-from foldmon.folding.undisturbed.reach import LONG, Far, GlobalName, data_of, runs_dry, slots_of, walk
+from foldmon.folding.undisturbed.reach import (
+    LONG,
+    Far,
+    GlobalName,
+    data_of,
+    is_queue,
+    runs_dry,
+    slots_of,
+    walk,
+)
 from foldmon.folding.undisturbed.restores import (
     GENERATORS,
     Restore,
     keep_dict,
+    keep_file,
     keep_filled,
     keep_generator,
     keep_list,
-    keep_state,
+    keep_memory,
     same,
 )
 from foldmon.folding.undisturbed.stand_in import StandIn
@@ -130,7 +141,10 @@ def kept(
 
 
 def _protect(thing: Any) -> None:
-    """In the place of an iterator, where it is held, put a copy of it, or a stand-in that says what it is."""
+    """In the place of what cannot be put back, where it is held, put something else.
+
+    Of an iterator a copy, or a stand-in that says what it is; so of a queue; of a log a file in memory.
+    """
     held: list[tuple[Callable[[Any], object], Any]]
     if isinstance(thing, dict) and size_of(thing) <= LONG:
         held = [(functools.partial(dict.__setitem__, thing, key), value) for key, value in dict.items(thing)]
@@ -147,6 +161,19 @@ def _protect(thing: Any) -> None:
     for put, value in held:
         if runs_dry(value):
             put(_as_fresh(value))
+        elif is_queue(value):
+            put(StandIn(f"a {type(value).__name__}, which other threads may be at work on"))
+        elif isinstance(value, io.IOBase) and _only_takes(value):
+            put(io.StringIO() if isinstance(value, io.TextIOBase) else io.BytesIO())
+
+
+def _only_takes(file: io.IOBase) -> bool:
+    """Whether a file, not the terminal, is written and never read: a log."""
+    shown = sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__
+    try:
+        return not any(file is one for one in shown) and file.writable() and not file.readable()
+    except Exception:
+        return False  # closed
 
 
 def _as_fresh(iterator: Any) -> Any:
@@ -171,7 +198,7 @@ def _keeper_of(thing: Any) -> Restore | None:
     names = (
         slots_of(type(thing)) if not hasattr(thing, "__dict__") or hasattr(type(thing), "__slots__") else []
     )
-    return _keep_slots(thing, names) if names else None
+    return _keep_slots(thing, names) if names else keep_memory(thing)
 
 
 def _keep_dict(mapping: dict[Any, Any]) -> Restore:
@@ -271,21 +298,12 @@ def _keep_class(kind: type) -> Restore | None:
     return restore
 
 
-def _keep_file(file: Any) -> Restore | None:
-    try:
-        if file.closed or not file.seekable():
-            return None
-        return keep_state(file.tell, file.seek)
-    except Exception:
-        return None  # a file in name only
-
-
 _KEEPERS: tuple[tuple[Any, Callable[[Any], Restore | None]], ...] = (
     (list, _keep_list),
     (set | deque | bytearray, _keep_filled),
     (types.CellType | GlobalName, lambda place: _variable_of(place).keep()),
     (type, _keep_class),
     (GENERATORS, keep_generator),
-    (io.IOBase, _keep_file),
+    (io.IOBase, keep_file),
     (Tensor | nn.Module | tuple | frozenset | types.FunctionType | np.ndarray, lambda _: None),
 )

@@ -18,7 +18,15 @@ import torch
 from torch import Tensor
 
 from foldmon.folding.undisturbed.containers import items_of, size_of
-from foldmon.folding.undisturbed.restores import GENERATORS, keep_dict, keep_filled, keep_generator, keep_list
+from foldmon.folding.undisturbed.restores import (
+    GENERATORS,
+    keep_dict,
+    keep_file,
+    keep_filled,
+    keep_generator,
+    keep_list,
+    keep_memory,
+)
 from foldmon.folding.undisturbed.undo import (
     Remembering,
     Undo,
@@ -115,7 +123,7 @@ class _Walk:
         elif isinstance(thing, Tensor | np.ndarray):
             self._keep_array(thing)
         elif isinstance(thing, io.IOBase):
-            self._keep_position(thing)
+            self._keep_file(thing)
         elif isinstance(thing, type):
             self._keep_class(thing)
         elif isinstance(thing, FunctionType):
@@ -127,6 +135,8 @@ class _Walk:
         else:
             self._keep_container(thing)
             self._keep_object(thing)
+            if (memory := keep_memory(thing)) is not None:
+                self.undo.append(memory)
 
     def _keep_array(self, thing: Any) -> None:
         size = thing.nbytes if isinstance(thing, np.ndarray) else thing.numel() * thing.element_size()
@@ -139,13 +149,11 @@ class _Walk:
         elif thing.layout == torch.strided and thing.device.type == "cpu" and not thing.is_inference():
             self.undo.append(functools.partial(undo_tensor, thing, thing.detach().clone()))
 
-    def _keep_position(self, thing: io.IOBase) -> None:
-        if thing.closed or not thing.readable():
-            return
-        if not thing.seekable():
+    def _keep_file(self, thing: io.IOBase) -> None:
+        if not thing.closed and thing.readable() and not thing.seekable():
             raise CannotPutBackError(f"{thing!r} would be used up, since it cannot be rewound")
-        with suppress(OSError):
-            self.undo.append(functools.partial(thing.seek, thing.tell()))
+        if (restore := keep_file(thing)) is not None:
+            self.undo.append(restore)
 
     def _keep_class(self, kind: type) -> None:
         module = sys.modules.get(kind.__module__)

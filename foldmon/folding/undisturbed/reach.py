@@ -114,6 +114,12 @@ def runs_dry(thing: Any) -> bool:
     return left_alone(kind) or not kind.__dictoffset__
 
 
+def is_queue(thing: Any) -> bool:
+    """Whether a thing hands items from one thread or process to another, each once."""
+    kind = type(thing)
+    return left_alone(kind) and callable(getattr(kind, "put", None)) and callable(getattr(kind, "get", None))
+
+
 def slots_of(kind: type) -> list[str]:
     """Names of the attributes that a class keeps in slots."""
     names: list[str] = []

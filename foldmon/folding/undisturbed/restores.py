@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import array
+import ctypes
+import io
 import operator
+import os
 import random
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -16,6 +20,8 @@ from foldmon.folding.undisturbed.containers import items_of
 
 Restore = Callable[[], bool]
 """Puts something back where it has changed; says whether it had."""
+
+_MOST_BYTES = 2**20
 
 GENERATORS = (
     torch.Generator | np.random.Generator | np.random.BitGenerator | np.random.RandomState | random.Random
@@ -76,6 +82,83 @@ def keep_filled(container: set[Any] | deque[Any] | bytearray) -> Restore:
         return True
 
     return restore
+
+
+def keep_memory(thing: Any) -> Restore | None:
+    """Bytes that a thing lets others write to, as arrays of ``array`` and ``ctypes`` and mapped files do.
+
+    None for what has none, and for more than a mebibyte.
+
+    Example:
+        >>> import array
+        >>> held = array.array("d", [1.0])
+        >>> restore = keep_memory(held)
+        >>> held.append(2.0)
+        >>> restore(), held, keep_memory(object())
+        (True, array('d', [1.0]), None)
+    """
+    then = _bytes_of(thing)
+    if then is None:
+        return None
+
+    def restore() -> bool:
+        now = _bytes_of(thing)
+        if now == then:
+            return False
+        if isinstance(thing, array.array):
+            del thing[:]
+            thing.frombytes(then)
+        elif now is not None and len(now) == len(then):
+            (ctypes.c_char * len(then)).from_buffer(thing).raw = then
+        return True
+
+    return restore
+
+
+def _bytes_of(thing: Any) -> bytes | None:
+    try:
+        with memoryview(thing) as view:
+            return None if view.readonly or view.nbytes > _MOST_BYTES else view.tobytes()
+    except (TypeError, ValueError, BufferError):  # ValueError: a mapped file that is closed
+        return None
+
+
+def keep_file(file: io.IOBase) -> Restore | None:
+    """The position of a file, and the end of one that is read and written; of one in memory all it holds.
+
+    None for one that is only written: others may write to it, too.
+    """
+    try:
+        if file.closed or not file.seekable() or not file.readable():
+            return None
+        if isinstance(file, io.StringIO | io.BytesIO):
+            keep = keep_state(lambda: (file.getvalue(), file.tell()), lambda state: _refill(file, *state))
+        elif file.writable():
+            size = _size(file)
+            keep = keep_state(file.tell, lambda place: _cut(file, place, size))
+        else:
+            keep = keep_state(file.tell, file.seek)
+    except Exception:
+        return None  # a file in name only
+    return lambda: not file.closed and keep()
+
+
+def _refill(file: Any, content: Any, place: int) -> None:
+    file.seek(0)
+    file.truncate()
+    file.write(content)
+    file.seek(place)
+
+
+def _size(file: Any) -> int:
+    file.flush()
+    return os.fstat(file.fileno()).st_size
+
+
+def _cut(file: Any, place: int, size: int) -> None:
+    if _size(file) > size:
+        file.truncate(size)
+    file.seek(place)
 
 
 def keep_generator(generator: Any) -> Restore | None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from foldmon.folding.undisturbed.reach import is_leaf
-from foldmon.torch_internals import is_lazy, set_version, unseen, version_of
+from foldmon.torch_internals import is_lazy, set_version, unseen, values_stored, version_of
 
 LARGE = 16 * 2**20
 """Bytes from which on a tensor that is no buffer, or an array, is not cloned where nothing writes to it."""
@@ -19,6 +19,9 @@ LARGE = 16 * 2**20
 
 class CannotPutBackError(RuntimeError):
     """The model's forward pass wrote to a tensor that was not cloned before."""
+
+
+_SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 
 
 @dataclass
@@ -50,6 +53,7 @@ class KeptTensors:
         self.written: set[int] = set()
         self._states: list[_State] = []
         self._arrays: list[tuple[Any, Any]] = []
+        self._sparse: list[tuple[Tensor, Tensor, int | None]] = []
 
     def keep(self, things: Iterable[Any], model: nn.Module) -> None:
         """Save all tensors and arrays among some things."""
@@ -59,7 +63,7 @@ class KeptTensors:
         if self._only_buffers:
             tensors = [tensor for tensor in tensors if id(tensor) in buffers]
         grads = {id(tensor.grad) for tensor in tensors if is_leaf(tensor)}
-        self._states, self._arrays = [], []
+        self.release()
         with unseen():  # a class of tensors may answer for torch's functions
             for tensor in tensors:
                 is_weight = id(tensor) in grads or isinstance(tensor, nn.Parameter)
@@ -69,8 +73,12 @@ class KeptTensors:
                 self._arrays.append((thing, thing.copy()))
 
     def _keep(self, tensor: Tensor, always: bool, never: bool) -> None:
-        if is_lazy(tensor) or tensor.is_meta or tensor.layout != torch.strided or not is_its_memory(tensor):
+        if is_lazy(tensor) or tensor.is_meta or not is_its_memory(tensor):
             return  # its object stays in its place, that is all
+        if tensor.layout != torch.strided:
+            if tensor.layout in _SPARSE and values_stored(tensor) * tensor.element_size() <= LARGE:
+                self._sparse.append((tensor, tensor.detach().clone(), version_of(tensor)))
+            return
         size = tensor.numel() * tensor.element_size()
         is_cloned = always or (size <= LARGE and not never) or address(tensor) in self.written
         alias = tensor.detach()
@@ -94,7 +102,7 @@ class KeptTensors:
 
     def release(self) -> None:
         """Free what was cloned."""
-        self._states, self._arrays = [], []
+        self._states, self._arrays, self._sparse = [], [], []
 
     def put_back(self) -> list[str]:
         """Make all as it was; see :meth:`foldmon.folding.undisturbed.kept.Kept.put_back`."""
@@ -124,6 +132,12 @@ class KeptTensors:
                 changed.append("a gradient or requires_grad")
                 tensor.requires_grad_(state.wishes_grad)
                 tensor.grad = state.grad
+        for tensor, values, version in self._sparse:
+            if version is not None and version_of(tensor) != version:
+                with torch.no_grad(), unseen():
+                    tensor.copy_(values)
+                set_version(tensor, version)
+                changed.append("a tensor")
         for array, values in self._arrays:
             if array.tobytes() != values.tobytes():
                 np.copyto(array, values)

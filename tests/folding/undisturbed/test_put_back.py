@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import io
 import os
 import random
+from array import array
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +91,27 @@ def test_attributes_containers_arrays_and_what_was_opened(tmp_path: Path) -> Non
         held.file = (tmp_path / "rows").open("w")
     assert str(held.__dict__ | {"slotted": 1}) == before
     assert held.slotted.value == 1
+
+
+def test_memory_of_other_makes_and_files_that_are_written(tmp_path: Path) -> None:
+    log = (tmp_path / "log").open("w")
+    held = SimpleNamespace(
+        counts=array("i", [1]), shared=(ctypes.c_int * 2)(), text=io.StringIO("ab"), log=log,
+        scratch=(tmp_path / "scratch").open("w+"),
+    )  # fmt: skip
+    with put_back(held):
+        held.counts.append(2)
+        held.shared[1] = 5
+        held.text.write("xyz")
+        held.scratch.write("a row")
+        log.write("a row of mine")
+    assert held.counts == array("i", [1])
+    assert list(held.shared) == [0, 0]
+    assert held.text.getvalue() == "ab"
+    assert held.text.tell() == 0
+    assert held.scratch.read() == ""
+    log.flush()
+    assert (tmp_path / "log").read_text() == "a row of mine", "others may write to a log meanwhile"
 
 
 def test_contents_stay_the_same_objects() -> None:
