@@ -10,7 +10,7 @@ from torch import nn
 
 import foldmon
 from foldmon.exporters.base import PermanentError
-from foldmon.exporters.mlflow import metric_name
+from foldmon.exporters.mlflow import _batches, metric_name
 from foldmon.exporters.scalars import scalars
 from foldmon.journal.following import read_journal
 from tests.exporters.examples import probe, start
@@ -130,6 +130,13 @@ def test_more_metrics_than_one_request_takes(uri):
 
 def artifacts(run_id: str, folder: str) -> list[str]:
     return [file.path for file in mlflow.MlflowClient().list_artifacts(run_id, folder)]
+
+
+@pytest.mark.parametrize(("metrics", "sizes"), [(0, []), (1, [1]), (1000, [1000]), (1001, [1000, 1])])
+def test_no_request_holds_more_than_a_thousand_metrics_and_none_is_left_out(metrics, sizes):
+    batches = list(_batches(range(metrics)))
+    assert [len(batch) for batch in batches] == sizes
+    assert [metric for batch in batches for metric in batch] == list(range(metrics))
 
 
 @pytest.mark.parametrize("store", ["sqlite", "file"])

@@ -119,6 +119,29 @@ def test_a_file_begins_with_version_and_start_also_where_the_first_write_failed(
     assert [e.step for e in read(tmp_path / "foldmon").Scalars("folding/network")] == [0, 1, 2]
 
 
+def test_records_that_are_in_the_file_are_not_written_again(tmp_path):
+    exporter = foldmon.TensorBoardExporter(tmp_path)
+    exporter.write([probe(0), probe(1)])
+    exporter.write([probe(0), probe(1), probe(2)])  # as where only a copy to elsewhere has failed
+    exporter.close()
+    [file] = (tmp_path / "foldmon").glob("events.*")
+    events = list(EventFileLoader(str(file)).Load())
+    assert sum(event.HasField("session_log") for event in events) == 1
+    assert [e.step for e in read(tmp_path / "foldmon").Scalars("folding/network")] == [0, 1, 2]
+
+
+def test_a_run_that_was_set_back_to_the_step_it_had_reached_begins_a_session(tmp_path):
+    """Else a reader shows two values of one step."""
+    exporter = foldmon.TensorBoardExporter(tmp_path)
+    exporter.write([probe(0), probe(5, phi=0.01), {**probe(5, phi=0.02), "seq": 7}])
+    exporter.close()
+    [file] = (tmp_path / "foldmon").glob("events.*")
+    events = list(EventFileLoader(str(file)).Load())
+    assert [event.step for event in events if event.HasField("session_log")] == [0, 5]
+    found = read(tmp_path / "foldmon").Scalars("folding/network")
+    assert [(event.step, round(event.value, 3)) for event in found] == [(0, 0.02), (5, 0.02)]
+
+
 def test_images_come_at_doubling_probes(tmp_path):
     exporter = foldmon.TensorBoardExporter(tmp_path)
     exporter.write([probe(step) for step in range(20)])

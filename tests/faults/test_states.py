@@ -115,9 +115,10 @@ def test_it_is_put_back(kind, background, tmp_path):
 
 def test_the_counter_of_a_sparse_tensor_is_put_back(tmp_path):
     """Autograd would refuse a backward pass through what was written to."""
-    edges = torch.eye(3).to_sparse()
-    with foldmon.watch(Uses(edges, lambda t: t.mul_(1)), data(), exporters=[], log_dir=tmp_path):
-        assert edges._version == 0
+    model = Uses(torch.eye(3).to_sparse(), lambda t: t.mul_(1))
+    with foldmon.watch(model, data(), exporters=[], log_dir=tmp_path) as monitor:
+        monitor.probe()
+        assert model.held._version == 0
 
 
 @pytest.mark.parametrize("make", [queue.Queue, queue.PriorityQueue, queue.SimpleQueue])
@@ -132,6 +133,6 @@ def test_a_queue_that_it_fills_is_not_touched_and_that_is_said(make, tmp_path, c
 
 
 def test_an_array_of_names_is_no_reason_to_measure_in_place(tmp_path):
-    names = np.array(["cat", "dog"], dtype=object)
-    with foldmon.watch(Uses(names, len), data(), every=1, exporters=[], log_dir=tmp_path) as monitor:
+    model = Uses(np.array(["cat", "dog"], dtype=object), len)
+    with foldmon.watch(model, data(), every=1, exporters=[], log_dir=tmp_path) as monitor:
         assert monitor._subject.background
