@@ -163,3 +163,17 @@ def test_two_monitors_in_one_run_keep_their_values_apart(mlp, held_out, offline_
             if row.get(f"folding{mark}/network", math.nan) == row.get(f"folding{mark}/network")
         ]
         assert sorted(row[f"foldmon{mark}/step"] for row in own if f"folding{mark}/network" in row) == steps
+
+
+def test_what_only_the_earlier_of_two_probes_had_is_not_taken_for_the_laters(offline_run, tmp_path):
+    exporter = WandbExporter(offline_run)
+    exporter.write([probe(0) | {"logged": {"val_loss": 0.5, "rate": 0.1}}])
+    exporter.write([probe(5) | {"logged": {"val_loss": 0.4}}])
+    offline_run.log({"loss": 1.0})
+    exporter.close()
+    offline_run.finish()
+    rows = {row["foldmon/step"]: row for row in offline_rows(tmp_path, "folding/network")}
+    assert rows[0]["rate"] == 0.1
+    assert rows[5]["val_loss"] == 0.4
+    assert math.isnan(float(rows[5]["rate"]))
+    assert rows[5]["loss"] == 1.0
