@@ -104,7 +104,7 @@ class Course:
         course = cls(members, quantities)
         course.latest[:] = np.array(state["latest"], dtype=np.float64).reshape(quantities, members)
         course.steps = np.array(state["steps"], dtype=np.int64)
-        course.values = np.array(state["values"], dtype=np.float64).reshape(-1, quantities, members)
+        course.values = np.array(state["values"], dtype=np.float64).reshape(len(course), quantities, members)
         course._counts = np.array(state["counts"], dtype=np.float64)
         return course
 

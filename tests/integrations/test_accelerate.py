@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from foldmon.integrations.accelerate import watch_accelerated
 from foldmon.journal.following import read_journal
+from foldmon.monitor.inert import InertMonitor
 
 
 def train(accelerator, model, optimizer, steps):
@@ -54,6 +55,19 @@ def test_other_processes_get_a_monitor_that_does_nothing(tmp_path, mlp, held_out
         train(accelerator, model, optimizer, 3)
     assert monitor.steps == 0
     assert not (tmp_path / "a").exists()
+
+
+def test_of_a_sharded_model_the_first_process_alone_exports(tmp_path, mlp, held_out, monkeypatch):
+    asked = []
+    monkeypatch.setattr("foldmon.integrations.accelerate.watched_here", lambda wrapped, *_: wrapped)
+    monkeypatch.setattr(
+        "foldmon.integrations.accelerate.watch", lambda *_, **given: asked.append(given) or InertMonitor()
+    )
+    for first in (True, False):
+        accelerator = Accelerator(cpu=True)
+        monkeypatch.setattr(type(accelerator), "is_main_process", property(lambda self, first=first: first))
+        watch_accelerated(accelerator, mlp, held_out)
+    assert [options["exporters"] for options in asked] == [["tensorboard", "console"], []]
 
 
 def test_gradient_accumulation_counts_optimizer_steps(tmp_path, mlp, held_out):

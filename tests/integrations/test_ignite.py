@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 
 from foldmon.integrations.ignite import FoldingHandler
@@ -40,9 +40,35 @@ def test_detached_it_counts_no_more(engine, mlp, held_out, tmp_path):
     handler = FoldingHandler(mlp, held_out, every=4, background=False, exporters=[], log_dir=tmp_path)
     handler.attach(engine)
     engine.run(BATCHES, max_epochs=1)
+    monitor, own = handler.monitor, (handler._start, handler._step, handler._close)
+    assert all(engine.has_event_handler(one) for one in own)
     handler.detach()
+    assert not any(engine.has_event_handler(one) for one in own)
     engine.run(BATCHES, max_epochs=2)
-    assert handler.monitor.steps == 4
+    assert handler.monitor is monitor
+    assert monitor.steps == 4
+
+
+def test_detached_in_mid_training_it_delivers_what_is_left(engine, mlp, held_out, tmp_path):
+    delivered = []
+    handler = FoldingHandler(
+        mlp, held_out, every=1, exporters=[lambda values, step: delivered.append(step)], log_dir=tmp_path
+    )
+    handler.attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), handler.detach)
+    engine.run(BATCHES, max_epochs=1)
+    assert handler.monitor.closed
+    assert handler.monitor.steps == 3
+    assert read_journal(handler.monitor.journal_path)[-1]["kind"] == "end"
+    assert delivered == steps_of(handler.monitor)
+
+
+def test_a_run_that_ends_closes_its_monitor(engine, mlp, held_out, tmp_path):
+    handler = FoldingHandler(mlp, held_out, every=4, exporters=[], log_dir=tmp_path)
+    handler.attach(engine)
+    engine.run(BATCHES, max_epochs=1)
+    assert handler.monitor.closed
+    assert handler.state_dict()["step"] == 4
 
 
 def test_a_checkpoint_takes_engine_and_handler(engine, mlp, held_out, tmp_path):

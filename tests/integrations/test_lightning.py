@@ -173,8 +173,40 @@ def test_an_exception_in_training_leaves_all_values_delivered(tmp_path, loaders)
     fit = trainer(tmp_path, callback)
     with pytest.raises(RuntimeError, match="out of luck"):
         fit.fit(Failing(), *loaders)
+    assert callback.monitor.closed, "an exception may be caught, and the process go on"
+    assert read_journal(callback.monitor.journal_path)[-1]["kind"] == "end"
     events = EventAccumulator(f"{fit.logger.log_dir}/foldmon").Reload()
     assert [e.step for e in events.Scalars("folding/network")] == [0, 3, 6]
+
+
+def test_a_training_that_ends_closes_its_monitor(tmp_path, loaders):
+    delivered = []
+    callback = FoldingCallback(every=5, exporters=[lambda values, step: delivered.append(step)])
+    trainer(tmp_path, callback).fit(Classifier(), *loaders)
+    assert callback.monitor.closed
+    assert read_journal(callback.monitor.journal_path)[-1]["kind"] == "end"
+    assert delivered == steps_of(callback.monitor)
+    assert delivered[-1] == 12
+
+
+@pytest.mark.parametrize("several", [list, lambda loaders: dict(zip("ab", loaders, strict=True))])
+def test_of_several_validation_loaders_the_first_is_taken(tmp_path, held_out, several):
+    other = DataLoader(TensorDataset(held_out[0] + 100, held_out[1]), batch_size=20)
+    first = DataLoader(TensorDataset(*held_out), batch_size=20)
+
+    class Twice(Classifier):
+        def validation_step(self, batch, index, dataloader_idx=0):
+            pass
+
+    callback = FoldingCallback(pairs=16, every=100, exporters=[])
+    trainer(tmp_path, callback, max_epochs=1).fit(Twice(), first, several([first, other]))
+    assert callback.monitor._subject.pairs.first.max() < 50
+
+
+def test_a_state_that_was_loaded_is_kept_until_training_begins():
+    callback = FoldingCallback()
+    callback.load_state_dict({"step": 3})
+    assert callback.state_dict() == {"step": 3}
 
 
 @pytest.mark.parametrize("accumulated", [1, 2])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import mlflow
 import pytest
@@ -13,6 +14,8 @@ from transformers import (
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
     Trainer,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
 
@@ -104,12 +107,48 @@ def test_without_data_it_begins_with_the_first_evaluation(tmp_path):
     assert "eval_loss" in records[1]["logged"]
 
 
-def test_two_trainings_in_a_row_are_both_watched(tmp_path):
+@pytest.mark.parametrize(("data", "steps"), [(Tokens(32, 1), [0, 6]), (None, [3, 6])])
+def test_two_trainings_in_a_row_are_both_watched(tmp_path, data, steps):
+    callback = FoldingTrainerCallback(
+        data, every=3 if data is None else 6, pairs=8, points=5, background=False
+    )
+    both = trainer(tmp_path, callback, eval_strategy="steps", eval_steps=3)
+    both.train()
+    assert callback.monitor.closed
+    assert read_journal(callback.monitor.journal_path)[-1]["kind"] == "end"
+    both.train()
+    assert [record["step"] for record in probes(callback.monitor)] == steps + steps
+
+
+def test_only_the_worlds_first_rank_watches_a_model_that_each_has_whole(tmp_path):
+    for rank in (1, 0):
+        callback = FoldingTrainerCallback(Tokens(32, 1), pairs=8, points=5, log_dir=tmp_path, exporters=[])
+        arguments = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True)
+        state = TrainerState(is_world_process_zero=rank == 0)
+        callback.on_train_begin(arguments, state, TrainerControl(), model=gpt2(), train_dataloader=None)
+        assert (callback.monitor is None) == (rank == 1)
+
+
+def test_of_a_sharded_model_all_ranks_measure_and_the_first_one_exports(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("foldmon.integrations.transformers.watched_here", lambda wrapped, *_: wrapped)
+    monkeypatch.setattr("foldmon.integrations.transformers.watch", lambda *_, **given: asked.append(given))
+    for rank in (0, 1):
+        callback = FoldingTrainerCallback(Tokens(32, 1))
+        arguments = TrainingArguments(str(tmp_path), report_to="tensorboard", use_cpu=True)
+        state = TrainerState(is_world_process_zero=rank == 0)
+        callback.on_train_begin(arguments, state, TrainerControl(), model=gpt2(), train_dataloader=None)
+    first, second = (options["exporters"] for options in asked)
+    assert [getattr(exporter, "name", exporter) for exporter in first] == ["console", "tensorboard"]
+    assert second == []
+
+
+def test_the_trainers_own_run_folder_is_the_latest(tmp_path):
+    (tmp_path / "runs" / "Nov27_earlier").mkdir(parents=True)
+    os.utime(tmp_path / "runs" / "Nov27_earlier", (1, 1))
     callback = FoldingTrainerCallback(Tokens(32, 1), every=6, pairs=8, points=5, background=False)
-    both = trainer(tmp_path, callback)
-    both.train()
-    both.train()
-    assert [record["step"] for record in probes(callback.monitor)] == [0, 6, 0, 6]
+    trainer(tmp_path, callback, report_to="tensorboard").train()
+    assert not list((tmp_path / "runs" / "Nov27_earlier").iterdir())
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])

@@ -99,6 +99,17 @@ def test_the_warning_state_survives_a_restart(broken_run, held_out):
     assert resumed.warnings == monitor.warnings, "the episode is known already"
 
 
+def test_a_run_of_which_nothing_is_followed_is_resumed(held_out):
+    """A network that is no classifier, without a loss= that would tell how well it does."""
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 5), nn.ReLU())
+    with foldmon.watch(model, held_out[0], every=1, exporters=[], samples=0) as monitor:
+        monitor.flush()
+        state = monitor.state_dict()
+    with foldmon.watch(model, held_out[0], every=1000, exporters=[], samples=0) as resumed:
+        resumed.load_state_dict(state)
+        assert resumed.steps == state["step"]
+
+
 def test_the_run_can_be_plotted_and_shown_in_a_notebook(mlp, held_out):
     monitor = foldmon.watch(mlp, held_out, every=1000, exporters=[])
     monitor.flush()
