@@ -233,6 +233,14 @@ def tensors_of(module: nn.Module) -> tuple[dict[str, Any], ...]:
     return module._parameters, module._buffers
 
 
+def own_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """The module's own parameters, without asking it.
+
+    A layer of Keras's that is asked for them gets a new part by that, and its weights a second name.
+    """
+    return [parameter for parameter in module._parameters.values() if parameter is not None]
+
+
 def has_own_iteration(loader: DataLoader[Any]) -> bool:
     """Whether the loader's class makes batches in a way of its own, beside its data set and collate_fn."""
     kind, torchs = type(loader), DataLoader

@@ -24,6 +24,7 @@ from foldmon.folding.data.drawing import draw_panel, other_panels
 from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.numbers import required_whole
 from foldmon.folding.data.pairs import Pairs, draw_pairs
+from foldmon.folding.model.paths import NoLineError
 from foldmon.folding.model.prober import Forward
 from foldmon.folding.model.scout import CannotCallError
 from foldmon.folding.model.unwrap import require_module
@@ -208,11 +209,11 @@ def _first_that_fits(
 ) -> Subject:
     """Held-out data as the model takes them: as they are usually meant, or else as it can be called with."""
     others: Iterator[Any] = iter(()) if held_out is None else other_panels(held_out, len(pairs), seed=seed)
-    refused: CannotCallError | None = None
+    refused: Exception | None = None
     for drawn, inputs in chain([(pairs, held_out)], others):
         try:
             subject = subject_of(drawn, inputs)
-        except CannotCallError as error:
+        except (CannotCallError, NoLineError) as error:
             refused = refused or error
             continue
         if inputs is not None:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from foldmon import MLflowExporter, Monitor, Pairs, TensorBoardExporter, watch
 from foldmon.exporters.base import Exporter
 from foldmon.exporters.wandb import WandbExporter
+from foldmon.folding.data.heldout import validation_part
 from foldmon.integrations.ranks import watched_here
 from foldmon.monitor.callbacks import guarded
 
@@ -143,6 +144,7 @@ class _Columns:
 
 def _as_the_trainer_reads(data: Any, args: TrainingArguments, model: nn.Module, training: Any) -> Any:
     """A loader of a data set with the collator, and the workers, of the Trainer's loader for training."""
+    data = validation_part(data)
     rows = hasattr(data, "__getitem__") and not isinstance(
         data, Tensor | np.ndarray | tuple | Mapping | Pairs
     )

@@ -18,6 +18,7 @@ from foldmon.folding.undisturbed.stand_in import StoodInError
 from foldmon.folding.undisturbed.tensors import address
 from foldmon.folding.undisturbed.traffic import traffic
 from foldmon.sampling.replica import Replica
+from foldmon.torch_internals import own_parameters
 
 _TOLERANCE = 16  # square roots of the rounding error of a type, of the largest value of an output
 
@@ -96,7 +97,7 @@ def _evaluated(module: nn.Module, run: Run) -> list[Tensor]:
 
 
 def _weights(modules: list[nn.Module]) -> set[int]:
-    tensors = (t for m in modules for t in (*m.parameters(recurse=False), *m.buffers(recurse=False)))
+    tensors = (t for m in modules for t in (*own_parameters(m), *m.buffers(recurse=False)))
     return {address(tensor) for tensor in tensors} - {0}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from torch import nn
 
 from foldmon.folding.model.unwrap import unwrap
+from foldmon.torch_internals import own_parameters
 
 
 class Watched:
@@ -52,7 +53,7 @@ class Watched:
             yield from root.parameters()
         else:
             for owner in self._living_owners():
-                yield from owner.parameters(recurse=False)
+                yield from own_parameters(owner)
 
     def when_gone(self, act: Callable[[], object]) -> None:
         """Call ``act`` once when it is gone; not at the end of the process."""
@@ -84,4 +85,4 @@ class Watched:
 
 
 def _owns_parameters(module: nn.Module) -> bool:
-    return next(module.parameters(recurse=False), None) is not None
+    return bool(own_parameters(module))

@@ -110,8 +110,8 @@ def test_a_profiler_of_the_users_goes_on():
     profiler = cProfile.Profile()
     with Beside():
         with profiler, preserved_random_state():
-            torch.rand(3)
-            np.random.rand(3)
+            DRAW["torch"]()
+            DRAW["numpy"]()
         assert states() == before
     assert len(profiler.getstats()) > 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -81,3 +83,34 @@ def test_nothing_is_intercepted_between_passes() -> None:
         prober.run(torch.tensor([[0]]), torch.tensor([[0.0], [1.0]]), lambda *_: None)
         depths.append(torch._C._len_torch_function_stack())
     assert depths == [0, 0]
+
+
+class OneNumber(nn.Module):
+    """Its last activation is given a single number an input, without a dimension for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out, self.last = nn.Linear(6, 16), nn.Linear(16, 1), nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.out(F.relu(self.hidden(x))).squeeze(1))
+
+
+class OneColumn(OneNumber):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.out(F.relu(self.hidden(x))))
+
+
+@pytest.mark.parametrize("method", ["sampled", "exact", "auto"])
+def test_a_single_number_an_input_is_a_layer_of_one_unit(method: Any) -> None:
+    torch.manual_seed(0)
+    flat, column = OneNumber(), OneColumn()
+    nn.init.zeros_(flat.out.bias)
+    nn.init.normal_(flat.out.weight)
+    column.load_state_dict(flat.state_dict())
+    pairs = Pairs(torch.randn(12, 6), torch.randn(12, 6))
+    found, expected = (foldmon.measure(model, pairs, method=method) for model in (flat, column))
+    assert found.units == expected.units == (16, 1)
+    assert found.r2[:, 1].sum() > 0
+    for one, other in zip(numbers(found), numbers(expected), strict=True):
+        np.testing.assert_array_equal(one, other)

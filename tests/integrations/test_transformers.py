@@ -238,3 +238,10 @@ def test_items_are_joined_by_the_trainers_collator_without_columns_that_the_mode
     (understood,) = (note for note in callback.monitor.coverage.notes if note.startswith("inputs: "))
     assert "input_ids: int64 (40, 8)" in understood
     assert "3 classes from labels" in understood
+
+
+def test_of_several_evaluation_sets_the_first_is_read(tmp_path):
+    callback = FoldingTrainerCallback({"one": Tokens(32, 1), "other": Tokens(16, 2)}, every=2, exporters=[])
+    trainer(tmp_path, callback).train()
+    (understood,) = (note for note in callback.monitor.coverage.notes if note.startswith("inputs: "))
+    assert "int64 (32, " in understood

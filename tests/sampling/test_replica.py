@@ -27,3 +27,16 @@ def test_hooks_of_the_users_do_not() -> None:
     replica = Replica(model)
     assert replica.stripped == 1
     assert not replica.module[0]._forward_hooks
+
+
+def test_a_graph_of_torch_fx_has_a_copy_of_its_own() -> None:
+    model = torch.fx.symbolic_trace(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)))
+    monitor = foldmon.watch(model, torch.randn(40, 8), exporters=[])
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(3):
+        model(torch.randn(4, 8)).sum().backward()
+        optimizer.step()
+    monitor.close()
+    replica = Replica(model)
+    assert torch.equal(replica.module(torch.ones(2, 8)), model(torch.ones(2, 8)))
+    assert not any("training thread" in note for note in monitor.coverage.notes)

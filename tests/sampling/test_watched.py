@@ -116,3 +116,20 @@ def test_a_temporary_wrapper_that_can_only_be_measured_in_place_says_so(held_out
         train(net, 3)
     assert monitor.steps == 3
     assert "keep it in a variable" in caplog.text or "no longer exists" in caplog.text
+
+
+class Tracking(nn.Linear):
+    """Like a layer of Keras's: asked for its parameters, it keeps them in a part that it makes for that."""
+
+    def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
+        if "tracked" not in self._modules:
+            self.tracked = nn.ParameterDict(dict(self._parameters))
+        return super().named_parameters(prefix, recurse, remove_duplicate)
+
+
+def test_parts_are_not_asked_for_their_parameters(held_out, tmp_path):
+    model = nn.Sequential(Tracking(8, 8), nn.ReLU(), Tracking(8, 3))
+    before = list(model.state_dict())
+    with foldmon.watch(model, held_out, exporters=[], log_dir=tmp_path) as monitor:
+        monitor.probe()
+    assert list(model.state_dict()) == before

@@ -15,7 +15,7 @@ from foldmon.folding.data.heldout import read_held_out
 from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.pairs import Kind, Pairs, amounts_for, drawn_rows, pairs_at
 from foldmon.folding.data.reading import Amounts
-from foldmon.folding.data.splitting import other_readings
+from foldmon.folding.data.readings import other_readings
 from foldmon.folding.data.trees import map_tensors
 from foldmon.torch_internals import pytree
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from foldmon.folding.data.bundles import fields_of
 from foldmon.folding.data.graphs import is_graph, of_graphs
 from foldmon.folding.data.keys import chosen_keys, chosen_places
 from foldmon.folding.data.labels import HeldOut
@@ -28,6 +29,7 @@ from foldmon.folding.undisturbed.random_state import (
 from foldmon.folding.undisturbed.threads import other_threads
 from foldmon.torch_internals import has_own_iteration, is_loader_at_work
 
+_SPLITS = ("validation", "valid", "val", "dev", "eval", "test")
 # Loaders of these packages go about in ways of their own, but yield what their data set and collate_fn give.
 # Iterated by one process alone, or only in part, they would wait for others, or count what was read.
 _ORDINARY = ("torch", "accelerate", "torchdata", "lightning")
@@ -50,7 +52,7 @@ def read_held_out(data: Any, amounts: Amounts, generator: np.random.Generator) -
         ValueError: the data are empty, an item cannot be read, or reading would use the data up.
     """
     seed, choice = (int(generator.integers(2**31)) for _ in range(2))
-    data = _validation_part(data)
+    data = validation_part(data)
     if hasattr(data, "__next__"):
         raise ValueError(_used_up(f"a {type(data).__name__} yields each batch only once"))
     loader = data if isinstance(data, DataLoader) and not _makes_batches_itself(data) else None
@@ -85,11 +87,19 @@ def _used_up(why: str) -> str:
     )
 
 
-def _validation_part(data: Any) -> Any:
-    """The validation loader of an object that holds it beside the one for training (fastai)."""
+def validation_part(data: Any) -> Any:
+    """The part to validate on, of what holds it beside one for training (fastai) or several data sets by name
+    (Hugging Face), of which it is that of the usual name or else the first."""
+    if isinstance(data, Mapping) and len(data) and all(map(_is_data_set, data.values())):
+        others = [name for name in data if name != "train"] or ["train"]
+        return data[next((name for name in _SPLITS if name in data), others[0])]
     if not isinstance(data, Dataset | Tensor) and hasattr(data, "train") and hasattr(data, "valid"):
         return data.valid
     return data
+
+
+def _is_data_set(part: Any) -> bool:
+    return isinstance(part, Dataset | DataLoader) or hasattr(part, "column_names")
 
 
 def _makes_batches_itself(loader: DataLoader[Any]) -> bool:
@@ -123,7 +133,7 @@ def _source(
     if is_graph(data):
         return of_graphs([data])
     if isinstance(data, list):
-        rows = len(data) > 0 and all(isinstance(i, tuple | list | dict) or is_graph(i) for i in data)
+        rows = len(data) > 0 and all(map(_is_item, data))
         return _of_rows(data, "unknown", amounts, choice) if rows and not is_images(data) else of_arrays(data)
     if hasattr(data, "keys"):
         return of_arrays(data)
@@ -132,6 +142,10 @@ def _source(
     if hasattr(data, "__iter__"):
         return Source(data, None, collate_samples, "unknown")
     raise TypeError(f"held-out data of type {type(data).__name__} cannot be read; {WAY_OUT}")
+
+
+def _is_item(thing: Any) -> bool:
+    return isinstance(thing, tuple | list | dict) or is_graph(thing) or bool(fields_of(thing))
 
 
 def _of_loader(loader: DataLoader[Any], amounts: Amounts, choice: np.random.Generator) -> Source:

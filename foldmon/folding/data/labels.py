@@ -15,6 +15,9 @@ from torch import Tensor
 from foldmon.folding.data.trees import batch_size, describe, fingerprint, of_array, take_rows
 from foldmon.torch_internals import pytree
 
+TARGET_KEYS = ("labels", "label", "target", "targets", "label_ids", "y")
+"""Names of the target in a dict, the likeliest first."""
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -120,6 +123,7 @@ def joined_labels(parts: Sequence[Any]) -> Any:
 
 def as_classes(labels: Any) -> npt.NDArray[Any] | None:
     """Labels as classes, shape (N,); None where they are no classes (regression targets, masks, ...)."""
+    labels = target_in(labels)
     if not isinstance(labels, Tensor | np.ndarray):
         return None
     if isinstance(labels, Tensor):
@@ -136,7 +140,27 @@ def as_classes(labels: Any) -> npt.NDArray[Any] | None:
 
 
 def _are_bits(values: npt.NDArray[Any]) -> bool:
-    return values.dtype.kind == "f" and bool(np.isin(values, (0.0, 1.0)).all())
+    if values.dtype.kind != "f":
+        return False
+    return any(bool(np.isin(values, two).all()) for two in ((0.0, 1.0), (-1.0, 1.0)))
+
+
+def target_in(labels: Any) -> Any:
+    """Of labels that are a dict what stands under a usual name, such as "label"; else the labels.
+
+    Example:
+        >>> from foldmon.folding.data.labels import target_in
+        >>> target_in({"id": [7, 8], "label": [0, 1]}), target_in([0, 1])
+        ([0, 1], [0, 1])
+    """
+    names = [name for name in TARGET_KEYS if name in labels] if isinstance(labels, Mapping) else []
+    return labels[names[0]] if names else labels
+
+
+def is_text(value: Any) -> bool:
+    """Whether this is a text, or a list of them."""
+    many = isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(word, str) for word in value)
+    return many or isinstance(value, str)
 
 
 def _to_tensor(labels: Any) -> Any:
@@ -164,7 +188,9 @@ def _has_parts(labels: Any, size: int) -> bool:
 
 def _tree(labels: Any, size: int) -> Any:
     """A tuple or dict of tensors with a row an input; None where one of them has not."""
-    tree = pytree.tree_map(_to_tensor, dict(labels) if isinstance(labels, Mapping) else tuple(labels))
+    parts = labels.items() if isinstance(labels, Mapping) else ()
+    kept: Any = {name: part for name, part in parts if not is_text(part)} or tuple(labels)
+    tree = pytree.tree_map(_to_tensor, kept)
     leaves = pytree.tree_leaves(tree)
     return tree if all(isinstance(t, Tensor) and t.ndim and len(t) == size for t in leaves) else None
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from foldmon.folding.data.bundles import fields_of
 from foldmon.folding.data.graphs import is_graph
 from foldmon.folding.data.labels import HeldOut
 from foldmon.folding.data.splitting import is_sample, joined, shapes
@@ -211,6 +212,7 @@ def as_it_is(batch: Any) -> Any:
 
 
 def _with_tensors(item: Any) -> Any:
+    item = fields_of(item) or item
     if hasattr(item, "keys"):
         return {key: _with_tensors(item[key]) for key in item.keys() if item[key] is not None}  # noqa: SIM118
     if isinstance(item, tuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from foldmon.folding.data.bundles import Bundle, fields_of
 from foldmon.folding.data.graphs import (
     is_features_and_edges,
     is_graph,
     of_features_and_edges,
     of_graphs,
 )
-from foldmon.folding.data.labels import HeldOut, as_classes, joined_labels, to_labels
-from foldmon.folding.data.trees import batch_size, map_tensors, to_tensors
+from foldmon.folding.data.labels import TARGET_KEYS, HeldOut, as_classes, is_text, joined_labels, to_labels
+from foldmon.folding.data.trees import Common, batch_size, map_tensors, to_tensors
 from foldmon.torch_internals import pytree
 
-_TARGET_KEYS = ("labels", "label", "target", "targets", "label_ids", "y")
 _CHANNELS, _SMALLEST = (1, 3, 4), 8  # of an image
 _SURELY = 16  # so many numbers, all different, are no classes
 
@@ -54,7 +54,7 @@ def of_arrays(data: Any) -> HeldOut:
     if _is_list_of_images(data):
         return _of_images(data, None)
     if isinstance(data, Tensor | np.ndarray | tuple | list):
-        return _labelled(data, None, "")
+        return labelled(data, None, "")
     raise TypeError(f"held-out data of type {type(data).__name__} cannot be read; {WAY_OUT}")
 
 
@@ -90,26 +90,6 @@ def joined(batches: Sequence[Any]) -> HeldOut:
     return HeldOut(inputs, joined_labels([part.labels for part in alike]), alike[0].origin)
 
 
-def other_readings(held_out: HeldOut) -> Iterator[HeldOut]:
-    """What the same data may mean where the model does not take the inputs, the likeliest first.
-
-    Of (a, b, c) the class may be b, and all of them may be inputs; so may what is named like a label.
-    """
-    inputs, labels = held_out.inputs, held_out.labels
-    if not isinstance(labels, Tensor):
-        if isinstance(inputs, tuple) and len(inputs) == 2 and labels is None:
-            yield _labelled(inputs[0], inputs[1], "the second element")
-        return
-    if isinstance(inputs, dict):
-        yield HeldOut({**inputs, held_out.origin: labels}, labels, held_out.origin)
-    elif isinstance(inputs, tuple):
-        if len(inputs) == 2:
-            yield HeldOut(inputs[0], inputs[1], "the second element")
-        yield HeldOut((*inputs, labels))
-    else:
-        yield HeldOut((inputs, labels))
-
-
 def shapes(inputs: Any) -> tuple[tuple[int, ...], ...]:
     """Shapes of the tensors of one input."""
     return tuple(tuple(t.shape[1:]) for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor))
@@ -129,7 +109,7 @@ def is_images(images: Any) -> bool:
 
 def is_sample(item: Any) -> bool:
     """Whether an item is one input with its label, and no batch of them: some part of it has no rows."""
-    leaves = pytree.tree_leaves(item)
+    leaves = pytree.tree_leaves(fields_of(item) or item)
     arrays = [leaf for leaf in leaves if isinstance(leaf, Tensor | np.ndarray)]
     if not arrays or any(isinstance(leaf, int | float | np.number) for leaf in leaves):
         return True
@@ -144,35 +124,34 @@ def _split(batch: Any, numbered: bool) -> HeldOut:
         return _split_dict({key: batch[key] for key in batch.keys()})  # noqa: SIM118 - not every one iterates
     if _is_list_of_images(batch):
         return _of_images(batch, None)
+    if found := fields_of(batch):
+        return _split_dict(found, Common(Bundle(batch)))
     if not isinstance(batch, tuple | list):
-        return _labelled(batch, None, "")
+        return labelled(batch, None, "")
     if len(batch) == 1:
-        return _labelled(batch[0], None, "")
+        return labelled(batch[0], None, "")
     *inputs, labels = batch[:-1] if numbered else batch
     origin = f"element {len(inputs) + 1} of {len(batch)}" if len(batch) > 2 else "the second element"
     if len(inputs) > 1:
-        return _labelled(tuple(inputs), labels, origin)
+        return labelled(tuple(inputs), labels, origin)
     if is_images(inputs[0]) and hasattr(labels, "__len__") and len(labels) == len(inputs[0]):
         return _of_images(inputs[0], labels)
-    return _labelled(inputs[0], labels, origin)
+    return labelled(inputs[0], labels, origin)
 
 
-def _split_dict(items: dict[Any, Any]) -> HeldOut:
-    items = {key: value for key, value in items.items() if not _is_text(value)}
-    names = [key for key in _TARGET_KEYS if key in items]
-    if not names or len(names) == len(items):
-        return _labelled(items, None, "")
-    rest = {key: value for key, value in items.items() if key not in names}
-    return _labelled(rest, items[names[0]], names[0])
+def _split_dict(items: dict[Any, Any], maker: Common | None = None) -> HeldOut:
+    items = {key: value for key, value in items.items() if value is not None and not is_text(value)}
+    names = [key for key in TARGET_KEYS if key in items]
+    if len(names) == len(items):
+        names = []
+    rest: dict[Any, Any] = {key: value for key, value in items.items() if key not in names}
+    if maker is not None:
+        rest[""] = maker
+    return labelled(rest, items[names[0]] if names else None, names[0] if names else "")
 
 
 def _is_list_of_images(images: Any) -> bool:
     return isinstance(images, list) and is_images(images)
-
-
-def _is_text(value: Any) -> bool:
-    many = isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(word, str) for word in value)
-    return many or isinstance(value, str)
 
 
 def _of_images(images: Sequence[Tensor], labels: Any) -> HeldOut:
@@ -184,7 +163,7 @@ def _of_images(images: Sequence[Tensor], labels: Any) -> HeldOut:
         images = [pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in images]
         rows = list(range(len(images)))
     kept = None if labels is None else [labels[row] for row in rows]
-    return _labelled(torch.stack([images[row] for row in rows]), kept, "the second element")
+    return labelled(torch.stack([images[row] for row in rows]), kept, "the second element")
 
 
 def _are_numbered(batches: Sequence[Any]) -> bool:
@@ -211,10 +190,32 @@ def _values(column: Any) -> np.ndarray[Any, Any]:
     return values
 
 
-def _labelled(inputs: Any, labels: Any, origin: str) -> HeldOut:
+def labelled(inputs: Any, labels: Any, origin: str) -> HeldOut:
+    """Inputs with their labels, both in the form that :class:`HeldOut` holds them in.
+
+    Raises:
+        TypeError, ValueError: they cannot be, or are not one label an input.
+    """
     inputs = to_tensors(inputs)
     size = batch_size(inputs)
     if size == 0:
         raise ValueError("the held-out data are empty: pass at least two inputs")
-    held_out = HeldOut(inputs, to_labels(labels, size), origin)
+    try:
+        held_out = HeldOut(inputs, to_labels(labels, size), origin)
+    except ValueError as error:
+        raise ValueError(f"{error}{_if_positions_first(inputs, labels)}") from error
     return held_out if held_out.labels is not None else replace(held_out, origin="")
+
+
+def _if_positions_first(inputs: Any, labels: Any) -> str:
+    """What to do where the second dimension of the inputs has as many entries as there are labels."""
+    if not (isinstance(inputs, Tensor) and inputs.ndim > 1 and hasattr(labels, "__len__")):
+        return ""
+    return (
+        ""
+        if len(labels) != inputs.shape[1]
+        else (
+            ". Where positions come first and inputs second, pass x.transpose(0, 1) for x, and "
+            "forward=lambda model, x: model(x.transpose(0, 1))"
+        )
+    )

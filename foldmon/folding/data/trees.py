@@ -153,7 +153,7 @@ def describe(tree: Any) -> str:
     if isinstance(tree, Tensor):
         return f"{str(tree.dtype).removeprefix('torch.')} {tuple(tree.shape)}"
     if isinstance(tree, dict):
-        return "{" + _listed([f"{key}: {describe(value)}" for key, value in tree.items()]) + "}"
+        return "{" + _listed([f"{key}: {describe(value)}" for key, value in tree.items() if key != ""]) + "}"
     if isinstance(tree, Common):
         return f"{describe(tree.value)} common to all"
     if isinstance(tree, tuple | list):

@@ -32,13 +32,16 @@ def batch_axis(shape: Sequence[int], rows: int, other_shape: Sequence[int], othe
 def batch_first(values: Tensor, axis: int, rows: int) -> Tensor | None:
     """Values as (rows, ...), or None where the dimension does not divide into rows.
 
-    A dimension that holds several entries a row (a batch folded into one dimension with positions or
-    patches) is taken to hold each row's entries side by side.
+    They have two dimensions at least: a single value an input is a row of one. A dimension that holds several
+    entries a row (a batch folded into one dimension with positions or patches) is taken to hold each row's
+    entries side by side.
     """
     if values.ndim <= axis or values.shape[axis] == 0 or values.shape[axis] % rows:
         return None
     if values.shape[axis] != rows:
         values = values.unflatten(axis, (rows, -1))  # type: ignore[no-untyped-call]
+    if values.ndim == 1:
+        return values.unsqueeze(1)
     return values if axis == 0 else values.movedim(axis, 0)
 
 

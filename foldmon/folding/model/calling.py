@@ -8,10 +8,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from foldmon.folding.data.trees import maker_of, opened
+from foldmon.folding.data.bundles import Bundle
+from foldmon.folding.data.trees import call, maker_of, opened
 from foldmon.folding.model.decoders import FIRST_TOKEN, ask_for_first_token
+from foldmon.torch_internals import own_parameters
 
 Forward = Callable[[nn.Module, Any], Any]
+
+_MISSING = (nn.Module.forward.__qualname__, "LightningModule.forward")
 
 
 def given(forward: Forward) -> Forward:
@@ -26,7 +30,14 @@ def other_calls(model: nn.Module, inputs: Any) -> Iterator[tuple[Forward, str]]:
         model: that could not be called with the inputs.
         inputs: batch first.
     """
+    if not _has_forward(model):
+        yield from _calls_of_the_only_child(model)
+        return
     maker = maker_of(inputs)
+    if isinstance(maker, Bundle):
+        for forward, note in _calls_with_dict(model, _without_makers(inputs)):
+            yield _taking_parts(forward), note
+        return
     if maker is not None:
         yield _by_names, "the parts of the graph are passed by name"
         return
@@ -40,6 +51,32 @@ def other_calls(model: nn.Module, inputs: Any) -> Iterator[tuple[Forward, str]]:
         yield lambda model, inputs: model(list(opened(inputs))), "the inputs are passed as one list"
     elif isinstance(inputs, Tensor) and inputs.ndim > 1:
         yield lambda model, inputs: model(list(inputs)), "the inputs are passed as a list of single ones"
+
+
+def _has_forward(model: nn.Module) -> bool:
+    if "forward" in vars(model):
+        return True
+    return getattr(type(model).forward, "__qualname__", "") not in _MISSING
+
+
+def _calls_of_the_only_child(model: nn.Module) -> Iterator[tuple[Forward, str]]:
+    """Of a module that is trained by methods of its own, the one module in it that holds weights."""
+    names = [name for name, child in model.named_children() if any(map(own_parameters, child.modules()))]
+    if len(names) == 1:
+        name = names[0]
+        yield (
+            lambda model, inputs: call(getattr(model, name), inputs),
+            f"the module has no forward pass: its {name} is called",
+        )
+
+
+def _without_makers(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in inputs.items() if name}
+
+
+def _taking_parts(forward: Forward) -> Forward:
+    """A call with what the user's object holds, not with the object."""
+    return lambda model, inputs: forward(model, _without_makers(inputs))
 
 
 def _by_names(model: nn.Module, inputs: Any) -> Any:

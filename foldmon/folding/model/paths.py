@@ -17,6 +17,10 @@ from foldmon.folding.model.names import unknown_name, without_wrappers
 from foldmon.torch_internals import pytree
 
 
+class NoLineError(ValueError):
+    """No straight line joins the inputs."""
+
+
 class StraightPaths:
     """The paths x(t) = (1 - t) x1 + t x2, evaluated at any rows (path, t).
 
@@ -132,7 +136,7 @@ class StraightPaths:
             paths: their numbers, in any shape.
 
         Raises:
-            ValueError: the inputs are integers and nothing embeds them, or ``at`` did not run.
+            NoLineError: the inputs are integers and nothing embeds them, or ``at`` did not run.
         """
         lines = self.embedded
         if not lines.modules and not self.has_tokens:
@@ -142,7 +146,7 @@ class StraightPaths:
             if not lines.understood:
                 if self.at is None and self._join_without_embeddings():
                     return
-                raise ValueError(self._nothing_to_interpolate(ran))
+                raise NoLineError(self._nothing_to_interpolate(ran))
         missing = lines.missing(paths)
         if len(missing):
             lines.capture(run, self._both_ends(missing), missing)

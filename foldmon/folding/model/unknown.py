@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from foldmon.folding.model.taps import Sightings
 from foldmon.folding.symbols.registry import reader_of
+from foldmon.torch_internals import own_parameters
 
 _ROWS = 2  # two tell what mixes rows, more would cost memory
 
@@ -57,7 +58,7 @@ def hidden_activations(sightings: Sightings, sites: Iterable[str], like: Tensor)
 
 
 def _has_weights(module: nn.Module) -> bool:
-    return next(module.parameters(), None) is not None
+    return any(map(own_parameters, module.modules()))
 
 
 def _spikes(module: nn.Module, put_out: tuple[float, float] | None) -> bool:

@@ -1,12 +1,11 @@
 """Whether a model's output is a prediction of classes, and how it is read as logits.
 
 Labels tell where there are any: whole numbers below the number of outputs are classes; zeros and ones of a
-single output, or of as many outputs as labels, are binary. Without labels an output counts as classes only
-where that is
-plausible: rows that are distributions, a sigmoid's output, logits that are named so, the scores of next
-    tokens,
-or at least three numbers that are neither as many as an input has, nor a vector of unit length or of an
-embedding's usual size, nor one of several things put out. What is told by ``classes`` settles it.
+single output, or of as many outputs as labels, are binary, and so are -1 and 1 of a single output. Without
+labels an output counts as classes only where that is plausible: rows that are distributions, a sigmoid's
+output, logits that are named so, the scores of next tokens, or at least three numbers that are neither as
+many as an input has, nor a vector of unit length or of an embedding's usual size, nor one of several things
+put out. What is told by ``classes`` settles it.
 """
 
 from __future__ import annotations
@@ -172,9 +171,8 @@ def _given(classes: Callable[[Any], Tensor], output: Any, rows: int, targets: Ta
 def _labelled(found: Tensor, targets: Targets, made: Made) -> str | None:
     """Why the output is no prediction of classes although there are labels."""
     if found.ndim == 1:
-        return (
-            None if (targets.single and targets.flags) or targets.names == 2 else "its labels are no classes"
-        )
+        two = (targets.single and (targets.flags or targets.signs)) or targets.names == 2
+        return None if two else "its labels are no classes"
     outputs = found.shape[1]
     fits = targets.stand_for(outputs) or targets.positions_among(outputs)
     fits = fits or (_matches(found, targets) and (targets.flags or targets.shares))
@@ -183,8 +181,10 @@ def _labelled(found: Tensor, targets: Targets, made: Made) -> str | None:
 
 def _plausible(found: Tensor, output: Any, named: bool, last: bool, made: Made) -> str | None:
     """Why the output is not plausibly a prediction of classes, without labels."""
+    others = [part for part in parts_of(output) if part.is_floating_point() and part.ndim > 1]
     if _is_distribution(found) or made == "sigmoid":
-        return None
+        alike = len(others) > 2 and len({part.shape for part in others}) == 1
+        return "it is one of several things put out" if alike else None
     if found.ndim == 1:
         return "a single number without labels may be anything"
     if found.ndim == 2 and _is_distribution(found.exp()):
@@ -193,7 +193,6 @@ def _plausible(found: Tensor, output: Any, named: bool, last: bool, made: Made) 
         return None
     if found.shape[1] == 2:
         return "two numbers without labels may be anything"
-    others = [part for part in parts_of(output) if part.is_floating_point() and part.ndim > 1]
     if len(others) > 2 or (len(others) == 2 and others[0].shape == others[1].shape):
         return "it is one of several things put out"
     return "it has an embedding's size" if _has_embeddings_size(found.shape[1]) else None
@@ -219,7 +218,7 @@ def _head(found: Tensor, targets: Targets, made: Made, last: bool) -> Head:
     if found.ndim == 2 and not _several(found, targets, made):
         return Head("classes", probabilities=_is_distribution(found) or made == "sigmoid", last=last)
     kind: Any = "binary" if found.ndim == 1 else "labels"
-    unsure = made is None and _within_one(found)
+    unsure = made is None and _within_one(found) and not targets.signs
     return Head(kind, made == "sigmoid" or unsure, unsure, last)
 
 

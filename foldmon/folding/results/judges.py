@@ -75,7 +75,7 @@ class ByFlag:
 
 @dataclass(frozen=True)
 class ByPosition:
-    """Cross-entropy of a class for every token or pixel; negative labels are ignored.
+    """Cross-entropy of a class for every token or pixel; labels that are none of the classes are ignored.
 
     Attributes:
         shift: by so many places a prediction stands before its label, 0, or 1 for next tokens.
@@ -92,7 +92,7 @@ class ByPosition:
             return None
         if self.shift:
             logits, labels = logits[..., : -self.shift], labels[..., self.shift :]
-        labels = labels.where(labels >= 0, IGNORED)
+        labels = labels.where((labels >= 0) & (labels < logits.shape[1]), IGNORED)
         losses = F.cross_entropy(logits.float(), labels, reduction="none", ignore_index=IGNORED)
         counted = labels >= 0
         right = ((logits.argmax(1) == labels) | ~counted).flatten(1).sum(1) - (~counted).flatten(1).sum(1)
@@ -101,10 +101,11 @@ class ByPosition:
         return losses.flatten(1).sum(1) / self.count, shares
 
     @staticmethod
-    def of(targets: Targets, shift: int) -> ByPosition:
-        """For labels of shape (N, ...)."""
+    def of(targets: Targets, shift: int, classes: int | None = None) -> ByPosition:
+        """For labels of shape (N, ...), of so many classes where that is known."""
         assert targets.values is not None
-        counted = (targets.values[..., shift:] >= 0).sum()
+        values = targets.values[..., shift:]
+        counted = ((values >= 0) & (values < (values.max() + 1 if classes is None else classes))).sum()
         return ByPosition(shift, max(1.0, float(counted)) / len(targets.values))
 
 
@@ -136,7 +137,7 @@ def by_itself(head: Head | None, targets: Targets, found: Tensor | None, probabi
         return ByLabel(head) if head.kind == "labels" else ByClass(head)
     positions = _classes_second(found, values[:1])
     if positions is not None and targets.positions_among(positions.shape[1]):
-        return ByPosition.of(targets, 0)
+        return ByPosition.of(targets, 0, positions.shape[1])
     whole = found[0].numel() == values[0].numel() and values.ndim > 2
     return ByFlag(probabilities) if targets.flags and whole else None
 

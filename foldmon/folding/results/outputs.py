@@ -8,13 +8,19 @@ from typing import Any
 
 from torch import Tensor
 
+_USUAL = (
+    "out", "output", "outputs", "pred", "preds", "prediction", "predictions", "scores", "y_hat", "probs",
+    "probabilities",
+)  # fmt: skip
+
 
 def prediction_of(output: Any, rows: int) -> tuple[Tensor | None, bool]:
     """The tensor of an output that holds the predictions, shape (rows, ...), and whether it is named
     "logits".
 
     That which a mapping, a dataclass or another object names "logits"; else the first floating-point tensor
-    with the batch's rows of a tuple or list, and the only one of a mapping or dataclass.
+    with the batch's rows of a tuple or list, and of a mapping or dataclass the only one, or the one among
+    several that has another usual name.
 
     Args:
         output: as a model puts it out.
@@ -31,8 +37,14 @@ def prediction_of(output: Any, rows: int) -> tuple[Tensor | None, bool]:
     if isinstance(named, Tensor):
         return (whole(named), True) if _fits(named, rows) else (None, False)
     found = [tensor for tensor in parts_of(output) if _fits(tensor, rows)]
-    only = isinstance(output, Tensor | tuple | list) or len(found) == 1
-    return (whole(found[0]) if found and only else None), False
+    if len(found) > 1 and not isinstance(output, Tensor | tuple | list):
+        found = [tensor for tensor in _usually_named(output) if _fits(tensor, rows)]
+    return (whole(found[0]) if found else None), False
+
+
+def _usually_named(output: Any) -> Iterator[Tensor]:
+    items = output if isinstance(output, Mapping) else vars(output)
+    yield from (items[name] for name in _USUAL if isinstance(items.get(name), Tensor))
 
 
 def parts_of(output: Any) -> Iterator[Tensor]:

@@ -10,8 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foldmon.folding.data.labels import target_in
+
 IGNORED = -100
 """The label of what is not to be judged, as torch's losses have it."""
+BORDER = 255
+"""The same in masks of images."""
 _SUM = 1e-3  # by which shares of one whole may miss it
 
 
@@ -26,6 +30,7 @@ class Targets:
         other: whether they are something else (boxes, several parts).
         whole: whether they are whole numbers, by type, or only 0 and 1.
         flags: whether they are only 0 and 1.
+        signs: whether they were only -1 and 1, one an input; their values are 0 and 1 then.
         shares: whether each row is a distribution: none negative, and they sum to 1.
         top: the largest.
     """
@@ -35,6 +40,7 @@ class Targets:
     other: bool = False
     whole: bool = False
     flags: bool = False
+    signs: bool = False
     shares: bool = False
     top: int = -1
 
@@ -50,14 +56,22 @@ class Targets:
 
     def stand_for(self, outputs: int) -> bool:
         """Whether each input has one label, and it is a place among so many outputs."""
-        return (self.single and self.whole and self._from_zero and self.top < outputs) or (
-            0 < self.names <= outputs
-        )
+        places = self.single and self.whole and not self.signs and self._from_zero and self.top < outputs
+        return places or 0 < self.names <= outputs
 
     def positions_among(self, outputs: int) -> bool:
         """Whether each input has several labels (of tokens, of pixels) that are such places or ignored."""
-        several = self.values is not None and self.values.ndim > 1 and not self.values.is_floating_point()
-        return several and 0 <= self.top < outputs
+        if self.values is None or self.values.ndim < 2 or self.values.is_floating_point():
+            return False
+        return 0 <= self.top < outputs or self._but_for_borders() < outputs
+
+    def _but_for_borders(self) -> int:
+        """The largest label of a mask beside the one that usually stands for borders and the unknown."""
+        assert self.values is not None
+        if self.top != BORDER or self.values.ndim < 3:
+            return self.top
+        inner = self.values[self.values != BORDER]
+        return int(inner.max()) if inner.numel() else self.top
 
     @property
     def _from_zero(self) -> bool:
@@ -80,6 +94,7 @@ class Targets:
         """
         if labels is None:
             return Targets()
+        labels = target_in(labels)
         if isinstance(labels, np.ndarray) and labels.dtype.kind in "US":
             return Targets(names=len(np.unique(labels)))
         if isinstance(labels, np.ndarray) and labels.dtype.kind in "iubf":
@@ -104,10 +119,13 @@ class Targets:
 
 
 def _looked_over(values: Tensor) -> Targets:
-    flags = bool(((values == 0) | (values == 1)).all())
-    if flags or not values.is_floating_point():
+    signs = values.ndim == 1 and bool(((values == 1) | (values == -1)).all()) and bool((values == -1).any())
+    if signs:
+        values = values > 0
+    flags = not signs and bool(((values == 0) | (values == 1)).all())
+    if flags or signs or not values.is_floating_point():
         values = values.to(torch.int64)
     shares = values.ndim == 2 and bool((values >= 0).all())
     shares = shares and bool(((values.sum(1) - 1).abs() <= _SUM).all())
     whole = not values.is_floating_point()
-    return Targets(values, 0, False, whole, flags, shares, int(values.max()) if whole else -1)
+    return Targets(values, 0, False, whole, flags, signs, shares, int(values.max()) if whole else -1)

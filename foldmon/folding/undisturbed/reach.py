@@ -41,7 +41,7 @@ ATOMS = frozenset(
 _LEFT_ALONE = (
     "foldmon.", "torch.utils.data.", "torch.optim.", "torch.distributed.", "torch.cuda.", "torch._dynamo.",
     "torch.jit.", "torch.utils.tensorboard.", "threading.", "_thread.", "queue.", "_queue.", "logging.",
-    "multiprocessing.",
+    "multiprocessing.", "torch.fx.",
     "concurrent.", "asyncio.", "subprocess.", "socket.", "tempfile.", "contextvars.", "_contextvars.",
     "lightning.", "pytorch_lightning.", "lightning_fabric.", "accelerate.", "ignite.", "wandb.", "mlflow.",
     "tensorboard.", "matplotlib.", "IPython.", "_pytest.", "pytest.",

@@ -173,7 +173,7 @@ def test_a_given_loss_is_the_criterions(
     assert found.loss == pytest.approx(float(loss(outputs(model, inputs), target).mean()) / scale, rel=1e-4)
     assert len(found.predictions.losses) == N
     assert len(set(found.predictions.losses.tolist())) > N // 2  # each has its own
-    assert (found.accuracy is None) == (labels is not CLASSES and labels is not SHARES)
+    assert (found.accuracy is None) == all(labels is not known for known in (CLASSES, SHARES, MAPS))
     json.dumps(found.to_dict(), allow_nan=False)
 
 
@@ -315,6 +315,30 @@ def test_tokens_of_a_plain_model_are_judged_where_they_stand() -> None:
         (row.argmax(1) == own)[own >= 0].float().mean() for row, own in zip(logits, labels, strict=True)
     ]
     assert found.accuracy == pytest.approx(float(torch.stack(shares).mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_of_margins_the_sign_is_the_class(dtype: torch.dtype) -> None:
+    model = net(1, nn.Tanh(), nn.Flatten(0))
+    found = followed(model, X, (2 * SIDES - 1).to(dtype))
+    margins = outputs(model, X)
+    assert found is not None
+    assert found.accuracy == pytest.approx(((margins > 0) == (SIDES > 0)).float().mean().item())
+    assert found.loss == pytest.approx(F.soft_margin_loss(margins, 2.0 * SIDES - 1).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_borders_in_masks_of_classes_count_for_nothing(dtype: torch.dtype) -> None:
+    masks = torch.randint(4, (N, 5, 5), generator=Random).to(dtype)
+    masks[:, :2, 1:] = 255
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 1))
+    found = followed(model, IMAGES, masks)
+    expected = F.cross_entropy(outputs(model, IMAGES), masks.long(), ignore_index=255)
+    assert found is not None
+    assert found.loss == pytest.approx(expected.item(), rel=1e-4)
+    right = (outputs(model, IMAGES).argmax(1) == masks)[masks < 255].float().mean()
+    assert found.accuracy == pytest.approx(right.item(), rel=1e-4)
 
 
 def test_masks_of_images_are_judged_by_themselves() -> None:

@@ -41,6 +41,12 @@ class Scores:
     scores: Tensor
 
 
+@dataclass
+class Several:
+    features: Tensor
+    pred: Tensor
+
+
 Named = namedtuple("Named", "logits loss")
 
 
@@ -68,6 +74,11 @@ Named = namedtuple("Named", "logits loss")
         (numbers(4), Targets.of(torch.tensor([[1.0, 1, 0, 0], [0, 0, 0, 0]])), "labels"),
         (numbers(4), Targets.of(torch.tensor([[True, True, False, False]])), "labels"),
         (numbers(2), labels(2), "classes"),  # two inputs and two classes
+        (numbers(1), Targets.of(torch.tensor([-1, 1])), "binary"),  # margins
+        (numbers().tanh(), Targets.of(torch.tensor([[1.0], [-1.0]])), "binary"),
+        ({"out": numbers(3), "aux": numbers(3, seed=1)}, labels(3), "classes"),
+        ({"features": numbers(8), "preds": numbers(3)}, labels(3), "classes"),
+        (Several(numbers(8), numbers(3)), labels(3), "classes"),
     ],
 )
 def test_labels_tell_classes(output: Any, targets: Targets, kind: str) -> None:
@@ -134,6 +145,7 @@ def test_plausible_classes_without_labels(output: Any, made: Any) -> None:
         nn.functional.normalize(numbers(12)),
         (numbers(8).sigmoid(), numbers(3), numbers(3, seed=1)),
         (numbers(3), numbers(3, seed=1)),  # mean and variance
+        (numbers(3).softmax(1), numbers(3), numbers(3, seed=1).exp()),  # a mixture of three
         numbers(7, 3),
         numbers(3, 4, 4),
         SimpleNamespace(last_hidden_state=numbers(7, 64), pooler_output=numbers(64)),
