@@ -68,6 +68,20 @@ def test_the_flag_stays_when_the_episode_ends():
     assert alarm.should_stop
 
 
+def test_who_goes_back_to_a_checkpoint_is_not_told_of_what_came_after_it():
+    told: list[Any] = []
+    alarm = Alarm(told.append)
+    broken: Any = {"step": 11, "phi": 0.1, "layers": ["act"], "nonfinite": [3]}
+    state = alarm.state_dict()
+    alarm.look(broken)
+    alarm.load_state_dict(state)
+    alarm.tell()
+    assert told == alarm.warnings == []
+    alarm.look(broken)
+    alarm.tell()
+    assert [warning.step for warning in told] == [11]
+
+
 def test_a_healthy_start_raises_no_flag(mlp, held_out):
     monitor = foldmon.watch(mlp, held_out, every=1, exporters=[])
     train(mlp, 20)

@@ -12,7 +12,7 @@ from foldmon.warning.contrast import Contrast
 from foldmon.warning.detector import FIRST, Detector
 from foldmon.warning.finding import Finding, FoldingWarning
 from foldmon.warning.judging import findings
-from foldmon.warning.logged import ValidationLoss
+from foldmon.warning.logged import LoggedLoss, ValidationLoss
 from tests.warning.courses import falling, run
 
 TEST = Contrast(rise=0.1, z=3.0, inputs=512)
@@ -90,6 +90,15 @@ def test_nan_is_severe_at_once_and_ends_with_the_nan():
     assert detector.level == 0
 
 
+@pytest.mark.parametrize(
+    ("lowest", "best"), [({"error": 40, "loss": 20}, 40), ({"loss": 20}, 20), ({"error": 0}, 0), ({}, None)]
+)
+def test_the_best_step_is_that_of_the_error_where_labels_tell_it(lowest, best, monkeypatch):
+    detector = Detector()
+    monkeypatch.setattr(detector._followed, "lowest_step", lowest.get)
+    assert detector.best_step == best
+
+
 def test_an_episode_goes_on_after_a_restart():
     first, second = Scripted(), Scripted()
     first.see(100, finding("overconfident", 1, 1.2), finding("accuracy", 2, 1.2))
@@ -157,3 +166,13 @@ def test_fewer_than_three_values_of_a_validation_loss_say_nothing():
         assert logged.strength == 0.0
     logged.add(30, 9.0)
     assert logged.strength > 1.0
+
+
+def test_a_training_loss_is_learned_where_the_mean_of_the_last_three_is_half_of_the_first():
+    logged = LoggedLoss()
+    assert logged.learned is None
+    for step, value in enumerate((4.0, 3.0, 3.0, 1.0)):
+        logged.add(step, value)
+    assert not logged.learned, "one lucky batch"
+    logged.add(4, 1.0)
+    assert logged.learned
