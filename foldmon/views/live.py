@@ -90,11 +90,11 @@ def _screen(run: Run, out: TextIO, interval: float) -> None:
 
 
 def _lines(run: Run, out: TextIO, interval: float) -> None:
-    shown, said = -1, False
+    shown, said, restarts = -1, False, run.restarts
     while True:
         run.refresh()
-        if run.rows.total <= shown:
-            shown = -1  # another journal took its place
+        if run.restarts != restarts:
+            shown, restarts = -1, run.restarts  # another journal took its place
         for row in run.rows.kept:
             if row.index > shown:
                 shown = row.index

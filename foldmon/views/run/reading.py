@@ -46,6 +46,11 @@ class Run:
         self._tail = Tail(path, leave_out=UNDRAWN)
         self._lock = threading.Lock()
 
+    @property
+    def restarts(self) -> int:
+        """How often another journal took the place of the one before."""
+        return self._tail.restarts
+
     def refresh(self, seconds: float | None = None) -> bool:
         """Read what is new, for at most about ``seconds``; True where nothing is left to read."""
         with self._lock:
