@@ -5,7 +5,7 @@
 
 The changes are Cosmic Ray's, at places drawn at random with one of its operators there, in a copy of the
 checkout. Each is judged by the tests that run its lines, as coverage.py sees them in one run of all tests
-beforehand: at most 60, those of its module first, then those that run least else. An interrupted benchmark
+beforehand: at most 40, those of its module first, then those that run least else. An interrupted benchmark
 goes on where it was. Survivors are printed with their change; what they tell is in RESULTS-mutants.md.
 """
 
@@ -57,7 +57,7 @@ LEFT_OUT = (
     *(f"tests/{file}.py" for file in ("test_readme", "faults/test_hostile", "views/test_browser")),
 )
 """What takes minutes each time."""
-MOST, LONGEST = 60, 400.0
+MOST, LONGEST = 40, 150.0
 """Tests of one change, and seconds that they may take before it counts as noticed."""
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
