@@ -6,12 +6,14 @@ import io
 import json
 
 import pytest
+from rich.text import Text
 
 from foldmon.views.live import live
 from foldmon.views.run.reading import Run
 from foldmon.views.run.rows import finite
 from foldmon.views.run.scores import users_scores
 from foldmon.views.run.words import in_words
+from foldmon.views.terminal import picture
 from foldmon.views.text import sparkline
 from tests.views import journals
 
@@ -137,3 +139,12 @@ def test_a_run_in_words_says_where_each_score_was_best_and_how_far_the_end_lies_
     assert "it was best at step 100 (90.0%)" in said
     assert "it was best at step 50 (0.4000)" in said
     assert "changed least at step 50 (1.00; the end lies 50% above)" in said
+
+
+def test_a_severe_warning_is_red_and_a_mild_one_yellow(tmp_path):
+    records = journals.training(3, 2)
+    for record, severity in zip(records[2:], (1, 2), strict=True):
+        record["warning"]["event"] = {"step": record["step"], "severity": severity, "reasons": ["it rose"]}
+    shown = picture(run_of(tmp_path, *records), 100, 30).renderables
+    told = [text.style for text in shown if isinstance(text, Text) and text.plain.startswith("▲")]
+    assert told == ["yellow", "red"]
