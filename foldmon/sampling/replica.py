@@ -20,6 +20,8 @@ from foldmon.sampling.links import OtherStructureError
 from foldmon.sampling.mirror import CannotCopyError, Mirror
 from foldmon.torch_internals import HOOKS, global_hooks, version_of
 
+_SHOWN = 160  # characters of an error's text: some hold a whole configuration
+
 
 class Replica:
     """An eval-mode copy of a model, of which nothing is the model's own.
@@ -102,7 +104,8 @@ class Replica:
                     empty.update({number: copy.deepcopy(hook, memo) for number, hook in own.items()})
                 return copied
         except Exception as error:
-            raise CannotCopyError(f"it cannot be copied ({type(error).__name__}: {error})") from error
+            why = (str(error).splitlines() or [""])[0][:_SHOWN]
+            raise CannotCopyError(f"it cannot be copied ({type(error).__name__}: {why})") from error
 
     def _without_foreign_hooks(
         self, module: nn.Module, held: list[Any], memo: dict[int, Any]

@@ -19,8 +19,9 @@ from foldmon.torch_internals import RemovableHandle, hear_optimizers, unhear_opt
 
 logger = logging.getLogger("foldmon")
 
-# So many steps of one other owning optimizer without one of the counted mean that training moved on to it.
-_PATIENCE = 16
+# So many steps of one other owning optimizer without one of the counted mean that training moved on to it;
+# of one that moves the same parameters, and so is no second part of the same step, fewer.
+_PATIENCE, _OF_THE_SAME = 16, 1
 
 
 class StepCounter:
@@ -54,6 +55,7 @@ class StepCounter:
         self._silence = silence
         self._on_step = on_step
         self._owner: weakref.ref[Optimizer] | None = None
+        self._passed = optimizer is not None
         self._strangers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         # Steps of other owning optimizers since the owner's last one: (the owner's round, steps).
         self._others: weakref.WeakKeyDictionary[Optimizer, tuple[int, int]] = weakref.WeakKeyDictionary()
@@ -95,7 +97,7 @@ class StepCounter:
                 self._silence.stranger_stepped()
         else:
             steps = self._steps_beside_owner(optimizer)
-            if owner is None or steps > _PATIENCE:
+            if owner is None or steps > self._patience(owner, optimizer):
                 self._owner = weakref.ref(optimizer)
                 self._round += 1
                 # The backward pass of this step was counted, before its optimizer was made.
@@ -103,6 +105,10 @@ class StepCounter:
                 self._stop_counting_backwards()
                 if steps:
                     self._on_step(steps)
+
+    def _patience(self, owner: Optimizer, other: Optimizer) -> int:
+        counted = (parameter for group in owner.param_groups for parameter in group["params"])
+        return _OF_THE_SAME if not self._passed and _owns(other, counted) else _PATIENCE
 
     def _steps_beside_owner(self, optimizer: Optimizer) -> int:
         began, steps = self._others.get(optimizer, (self._round, 0))

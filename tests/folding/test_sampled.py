@@ -114,3 +114,26 @@ def test_a_single_number_an_input_is_a_layer_of_one_unit(method: Any) -> None:
     assert found.r2[:, 1].sum() > 0
     for one, other in zip(numbers(found), numbers(expected), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+class Forces(nn.Module):
+    """Derives what it puts out from its energy, as models of molecules do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.energy = nn.Sequential(nn.Linear(6, 16), nn.Softplus(), nn.Linear(16, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            place = x.detach().requires_grad_()
+            return torch.autograd.grad(self.energy(place).sum(), place)[0]
+
+
+@pytest.mark.parametrize("method", ["sampled", "exact", "auto"])
+def test_gradients_within_the_forward_pass_do_no_harm(method: Any) -> None:
+    model = Forces()
+    pairs = Pairs(torch.randn(6, 6), torch.randn(6, 6))
+    found = foldmon.measure(model, pairs, method=method)
+    expected = foldmon.measure(model.energy, pairs, method=method)
+    np.testing.assert_array_equal(found.r2, expected.r2)
+    assert found.r2.sum() > 0

@@ -131,6 +131,26 @@ def test_a_new_optimizer_takes_over_from_one_that_stays_and_no_step_is_lost(mlp,
     assert counted.steps == 40
 
 
+def test_optimizers_that_take_turns_lose_no_step(mlp, count):
+    """A new one each epoch, or two for stretches of the training."""
+    optimizers = [sgd(mlp), torch.optim.Adam(mlp.parameters()), sgd(mlp)]
+    counted = count(mlp)
+    for optimizer in (*optimizers, *optimizers):
+        train(mlp, 4, optimizer)
+    assert counted.steps == 24
+
+
+def test_two_optimizers_of_the_same_weights_within_a_step_are_one_step(mlp, count):
+    inner = sgd(mlp)
+    outer = torch.optim.SGD(inner.param_groups, lr=0.01)  # as sharpness-aware minimization wraps another
+    counted = count(mlp)
+    for _ in range(20):
+        backward(mlp)
+        inner.step()
+        outer.step()
+    assert counted.steps == 20
+
+
 def test_an_old_optimizer_that_never_stepped_does_not_stand_in_the_way(mlp, count):
     idle = sgd(mlp)
     counted = count(mlp)

@@ -88,8 +88,13 @@ def _used_up(why: str) -> str:
 
 
 def validation_part(data: Any) -> Any:
-    """The part to validate on, of what holds it beside one for training (fastai) or several data sets by name
-    (Hugging Face), of which it is that of the usual name or else the first."""
+    """The part to validate on, of what holds it beside one for training (fastai), makes a loader of it
+    (Lightning's data modules), or holds several data sets by name (Hugging Face): that of the usual name, or
+    else the first."""
+    if callable(make := getattr(data, "val_dataloader", None)):
+        with preserved_random_state():
+            loaders = make()
+        return loaders[0] if isinstance(loaders, list | tuple) and loaders else loaders
     if isinstance(data, Mapping) and len(data) and all(map(_is_data_set, data.values())):
         others = [name for name in data if name != "train"] or ["train"]
         return data[next((name for name in _SPLITS if name in data), others[0])]

@@ -338,7 +338,8 @@ class Prober:
                 self.notes[f"{site} runs in some passes only and is not measured"] = None
             return
         self._met.add(place)
-        values = batch_first(reading.values, self.axes[site], self._count)
+        # A model that derives forces from its energy turns gradients on within its forward pass.
+        values = batch_first(reading.values.detach(), self.axes[site], self._count)
         if values is None or values.numel() != self._count * self.units[place]:
             self._is_irregular(site, "takes more values an input in some passes than in others")
             return

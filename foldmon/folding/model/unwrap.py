@@ -37,9 +37,20 @@ def wrappers(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def require_module(model: Any) -> None:
-    """Raise a TypeError for what is no module."""
+    """Raise a TypeError for what is no module, which says where there is one."""
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        raise TypeError(f"model must be a torch.nn.Module, got {_described(model)}")
+
+
+def _described(thing: Any) -> str:
+    kind = type(thing).__name__
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}: pass an instance of it"
+    if isinstance(thing, dict | list | tuple):
+        return f"a {kind}: watch each module in it by a call of its own"
+    held = getattr(thing, "__dict__", {}).items()
+    inside = ", ".join(f".{name}" for name, value in held if isinstance(value, nn.Module))
+    return f"{kind}: pass the module that it holds ({inside})" if inside else kind
 
 
 def device_of(model: nn.Module) -> torch.device:

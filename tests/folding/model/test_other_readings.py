@@ -9,12 +9,25 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, random_split
 
 import foldmon
 from tests.folding.model.test_calling import INPUTS, LABELS, Net
 
 NUMBERS = range(60)
+
+
+class DataModule:
+    """As Lightning has them."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(TensorDataset(INPUTS), 20, shuffle=True)
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        random_split(TensorDataset(INPUTS), [30, 30])  # draws
+        return [DataLoader(LABELLED, 20)]
+
+
 LABELLED = TensorDataset(INPUTS, LABELS)
 
 
@@ -89,12 +102,15 @@ class WithoutForward(nn.Module):
         (batches(Columns), "label", "text"),
         ({"train": TensorDataset(INPUTS), "validation": LABELLED}, "the second element", ""),
         ({"train": loader(INPUTS), "held out": loader(INPUTS, LABELS)}, "the second element", ""),
+        (DataModule(), "the second element", ""),
     ],
 )  # fmt: skip
 def test_the_input_and_its_label_are_found_among_others(data: Any, origin: str, note: str) -> None:
     model = Net()
+    before = torch.get_rng_state()
     with foldmon.watch(model, data, every=1, exporters=[], background=False) as monitor:
         held_out = monitor.probe().held_out
+    assert torch.equal(torch.get_rng_state(), before)
     assert held_out is not None
     assert held_out.accuracy is not None
     (understood,) = (n for n in monitor.coverage.notes if n.startswith("inputs: "))
@@ -146,3 +162,23 @@ def test_a_label_that_the_model_needs_stays_one() -> None:
 def test_positions_first_is_said_where_labels_show_it() -> None:
     with pytest.raises(ValueError, match=r"10 held-out inputs but 60 labels.*x.transpose\(0, 1\)"):
         foldmon.watch(Net(), (torch.randn(10, 60, 8), LABELS), exporters=[])
+
+
+class Learner:
+    def __init__(self) -> None:
+        self.model, self.rate = Net(), 0.1
+
+
+@pytest.mark.parametrize(
+    ("thing", "advice"),
+    [
+        (Learner(), r"got Learner: pass the module that it holds \(\.model\)"),
+        ([Net(), Net()], "got a list: watch each module in it"),
+        ({"generator": Net()}, "got a dict: watch each module in it"),
+        (Net, "got the class Net: pass an instance"),
+        (3, "got int$"),
+    ],
+)
+def test_what_is_no_model_says_where_there_is_one(thing: Any, advice: str) -> None:
+    with pytest.raises(TypeError, match=advice):
+        foldmon.watch(thing, (INPUTS, LABELS), exporters=[])

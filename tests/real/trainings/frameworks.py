@@ -101,3 +101,44 @@ def accelerate(line: Line) -> Outcome:
                 optimizer.zero_grad()
                 losses.append(loss.item())
     return Outcome(inner, 12, lambda: inner(torch.zeros(2, 12)), losses)
+
+
+@training("Lightning GAN, manual optimization", "lightning", argument="callbacks=[FoldingCallback(noise)]")
+def lightning_gan(line: Line) -> Outcome:
+    import lightning.pytorch as pl
+
+    from foldmon.integrations.lightning import FoldingCallback
+
+    class Gan(pl.LightningModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+            self.maker = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 12))
+            self.critic = nn.Sequential(nn.Linear(12, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
+
+        def forward(self, z: Tensor) -> Tensor:
+            return self.maker(z)
+
+        def training_step(self, batch: Any, index: int) -> None:
+            for_maker, for_critic = self.optimizers()
+            made = self(torch.randn(len(batch[0]), 4))
+            loss = F.softplus(-self.critic(batch[0])).mean() + F.softplus(self.critic(made.detach())).mean()
+            for_critic.zero_grad()
+            self.manual_backward(loss)
+            for_critic.step()
+            for_maker.zero_grad()
+            self.manual_backward(F.softplus(-self.critic(made)).mean())
+            for_maker.step()
+
+        def configure_optimizers(self) -> Any:
+            return [torch.optim.Adam(part.parameters()) for part in (self.maker, self.critic)]
+
+    callback, module = FoldingCallback(torch.randn(64, 4), exporters=[]), Gan()
+    trainer = pl.Trainer(
+        max_epochs=3, accelerator="cpu", callbacks=[callback] if line.on else [], logger=False,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        default_root_dir=tempfile.mkdtemp(),
+    )  # fmt: skip
+    trainer.fit(module, loaders()[0])
+    line.monitor = callback.monitor
+    return Outcome(module, 36, lambda: module(torch.zeros(2, 4)))  # Lightning counts both optimizers' steps

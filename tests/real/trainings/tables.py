@@ -1,10 +1,11 @@
-"""Tables: skorch, TabNet, metric learning."""
+"""Tables: skorch, TabNet, metric learning, Keras."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tests.real.training import Line, Outcome, blobs, loop, training
 
@@ -78,13 +79,31 @@ def keras(line: Line) -> Outcome:
     )
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 
-    class Steps(keras.callbacks.Callback):  # type: ignore[misc]
+    class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_begin(self, logs: object = None) -> None:
             line(self.model, blobs(90, 12, seed=1))
 
-        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-            if line.monitor is not None:
-                line.monitor.step()
-
-    fitted = model.fit(x.astype(np.float32), y, batch_size=16, epochs=3, verbose=0, callbacks=[Steps()])
+    fitted = model.fit(x.astype(np.float32), y, batch_size=16, epochs=3, verbose=0, callbacks=[Watch()])
     return Outcome(model, 30, lambda: model(torch.zeros(2, 12)), fitted.history["loss"])
+
+
+@training("Keras 3 in a torch loop", "keras")
+def keras_in_a_loop(line: Line) -> Outcome:
+    import keras
+
+    class Net(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = (keras.layers.Dense(32, activation=a) for a in ("relu", "gelu"))
+            self.norm, self.out = keras.layers.LayerNormalization(), keras.layers.Dense(3)
+
+        def call(self, x: Tensor) -> Tensor:
+            return self.out(self.second(self.norm(self.first(x))))
+
+    keras.utils.set_random_seed(1)
+    x, y = blobs(96, 12)
+    model = Net()
+    model(x[:2])
+    line(model, blobs(90, 12, seed=1))
+    losses = loop(model, lambda: F.cross_entropy(model(x), y))
+    return Outcome(model, 30, lambda: model(x[:2]), losses)
