@@ -41,6 +41,7 @@ class Finding:
         strength: how near the test is to its mark, 1 at the mark and 0 where nothing points there.
         contrast: the paired test behind it, if it is one.
         quantity: what the contrast is of.
+        witness: the test of the loss, where it is what makes the contrast sure.
     """
 
     kind: str
@@ -48,3 +49,4 @@ class Finding:
     strength: float
     contrast: Contrast | None = field(default=None, compare=False)
     quantity: str = ""
+    witness: Contrast | None = field(default=None, compare=False)

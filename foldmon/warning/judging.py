@@ -18,6 +18,8 @@ LOSS_MARGIN, LOSS_FLOOR = 0.10, 0.02
 """A loss must have risen by 10% and 0.02 where the accuracy is known, and by half of that where it is not."""
 FALLS, FALLS_MARGIN = 1.0, 0.01
 """Standard errors and share above which the accuracy does not stand."""
+WITNESS = 2.0
+"""Standard errors by which the loss must have risen to its mark, where the error has by FALLS only."""
 
 
 def findings(tests: Tests, loss: float | None) -> list[Finding]:
@@ -32,7 +34,7 @@ def findings(tests: Tests, loss: float | None) -> list[Finding]:
         stands = error.z < FALLS or error.rise < FALLS_MARGIN
         overconfident = _loss("overconfident", 1, tests, loss, 1.0)
         return [
-            _finding("accuracy", 2, "error", error, ERROR_MARGIN),
+            _accuracy(error, tests.get("loss"), loss),
             overconfident if stands else replace(overconfident, strength=0.0),
         ]
     found = [_loss("loss", 2, tests, loss, 0.5)] if "loss" in tests else []
@@ -41,12 +43,29 @@ def findings(tests: Tests, loss: float | None) -> list[Finding]:
     return found
 
 
+def _accuracy(error: Contrast, of_loss: Contrast | None, loss: float | None) -> Finding:
+    """The error has risen for sure, or it seems to and the loss has, clearly, of the same inputs.
+
+    A loss tells of each input how far it has moved, not only of those that change sides: it is sure sooner.
+    """
+    alone = _finding("accuracy", 2, "error", error, ERROR_MARGIN)
+    if of_loss is None:
+        return alone
+    witness = _finding("accuracy", 2, "loss", of_loss, _mark(of_loss, loss), WITNESS).strength
+    both = min(_finding("accuracy", 2, "error", error, ERROR_MARGIN, FALLS).strength, witness)
+    return alone if both <= alone.strength else replace(alone, strength=both, witness=of_loss)
+
+
+def _mark(test: Contrast, loss: float | None) -> float:
+    """By how much a loss must have risen."""
+    return LOSS_MARGIN * abs((loss or 0.0) - test.rise) + LOSS_FLOOR
+
+
 def _loss(kind: str, severity: int, tests: Tests, loss: float | None, share: float) -> Finding:
     test = tests.get("loss")
     if test is None:
         return Finding(kind, severity, 0.0)
-    best = abs((loss or 0.0) - test.rise)
-    return _finding(kind, severity, "loss", test, share * (LOSS_MARGIN * best + LOSS_FLOOR))
+    return _finding(kind, severity, "loss", test, share * _mark(test, loss))
 
 
 def _finding(

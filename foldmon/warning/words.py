@@ -32,6 +32,9 @@ def sentence(finding: Finding, held_out: Mapping[str, Any], best_step: int, tren
         >>> found = Finding("accuracy", 2, 1.5, Contrast(0.084, 4.2, 512), "error")
         >>> sentence(found, {"accuracy": 0.851}, 640, None)
         'Held-out accuracy is 85.1%, 8.4 points below its best at step 640 (512 inputs, p < 0.001).'
+        >>> found = Finding("accuracy", 2, 1.5, Contrast(0.024, 1.4, 512), "error", Contrast(0.3, 2.9, 512))
+        >>> sentence(found, {"accuracy": 0.851}, 640, None).partition(" (")[2]
+        '512 inputs, p = 0.081; of the loss, which has risen too, p = 0.0019).'
     """
     test = finding.contrast
     if test is None:
@@ -39,7 +42,9 @@ def sentence(finding: Finding, held_out: Mapping[str, Any], best_step: int, tren
     learns = "" if trend is None else _LEARNS[trend]
     if finding.kind == "overconfident":
         return f"{_loss(test, held_out, best_step)}, while accuracy stands: the model grows overconfident."
-    tell = {"error": _accuracy, "loss": _loss, "turned": _turned}[finding.quantity]
+    if finding.quantity == "error":
+        return f"{_accuracy(test, held_out, best_step, finding.witness)}{learns}."
+    tell = {"loss": _loss, "turned": _turned}[finding.quantity]
     return f"{tell(test, held_out, best_step)}{learns}."
 
 
@@ -69,10 +74,11 @@ def broken(record: Record) -> str:
     return f"NaN or infinite pre-activations in layer{'s' * (len(names) > 1)} {shown}"
 
 
-def _accuracy(test: Contrast, held_out: Mapping[str, Any], best_step: int) -> str:
+def _accuracy(test: Contrast, held_out: Mapping[str, Any], best_step: int, loss: Contrast | None) -> str:
     now = held_out.get("accuracy")
     is_now = "has fallen:" if now is None else f"is {now:.1%},"
-    return f"Held-out accuracy {is_now} {_points(test)} below its best at step {best_step} ({_sure(test)})"
+    sure = _sure(test) + (f"; of the loss, which has risen too, p {_chance(loss)}" if loss else "")
+    return f"Held-out accuracy {is_now} {_points(test)} below its best at step {best_step} ({sure})"
 
 
 def _loss(test: Contrast, held_out: Mapping[str, Any], best_step: int) -> str:

@@ -27,6 +27,28 @@ def test_a_fall_of_accuracy_needs_two_points_and_to_be_more_than_chance(rise, z,
     assert (strengths(error=Contrast(rise, z, 512))["accuracy"] >= 1.0) == warned
 
 
+@pytest.mark.parametrize(
+    ("rise", "z", "risen", "sure", "warned"),
+    [
+        (0.02, 1.0, 0.121, 2.0, True),
+        (0.019, 1.0, 0.12, 2.0, False),  # less than two points
+        (0.02, 0.9, 0.12, 2.0, False),  # within one standard error
+        (0.02, 1.0, 0.119, 2.0, False),  # less than a tenth and two hundredths of the loss
+        (0.02, 1.0, 0.12, 1.9, False),  # which may be chance
+    ],
+)
+def test_a_loss_that_has_clearly_risen_makes_a_fall_of_accuracy_sure(rise, z, risen, sure, warned):
+    tests = {"error": Contrast(rise, z, 512), "loss": Contrast(risen, sure, 512)}
+    [found] = (one for one in findings(tests, 1.0 + risen) if one.kind == "accuracy")
+    assert (found.strength >= 1.0) == warned
+    assert found.witness == tests["loss"]
+
+
+def test_a_fall_that_is_sure_by_itself_needs_no_witness():
+    tests = {"error": Contrast(0.1, 4.0, 512), "loss": Contrast(0.2, 2.1, 512)}
+    assert findings(tests, 1.2)[0].witness is None
+
+
 @pytest.mark.parametrize(("rise", "warned"), [(0.121, True), (0.119, False)])
 def test_a_loss_beside_an_accuracy_must_rise_by_a_tenth_and_two_hundredths(rise, warned):
     """From 1.0 on, so that the mark lies at 0.12."""
