@@ -9,6 +9,7 @@ import io
 import mmap
 import queue
 import tempfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ def count_up(held: Any) -> None:
     held[0] += 1
 
 
+def turn(held: Any) -> None:
+    held.move_to_end(next(iter(held)))
+
+
 def say(held: Any) -> None:
     held.write("a pass\n")
     held.flush()
@@ -77,6 +82,7 @@ KINDS = {
     "array.array": (lambda: array.array("i", [1]), count_up, list),
     "ctypes": (lambda: (ctypes.c_int * 2)(), count_up, list),
     "a mapped file": (mapped, count_up, bytes),
+    "the order of a dict": (lambda: OrderedDict.fromkeys("abc"), turn, list),
     "an array of objects": (lambda: np.array([[1], None], dtype=object), lambda a: a[0].append(2), str),
     "a buffer of text": (io.StringIO, lambda f: f.write("a"), lambda f: (f.getvalue(), f.tell())),
     "a buffer of bytes": (lambda: io.BytesIO(b"a"), lambda f: f.write(b"b"), lambda f: f.getvalue()),

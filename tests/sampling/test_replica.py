@@ -40,3 +40,14 @@ def test_a_graph_of_torch_fx_has_a_copy_of_its_own() -> None:
     replica = Replica(model)
     assert torch.equal(replica.module(torch.ones(2, 8)), model(torch.ones(2, 8)))
     assert not any("training thread" in note for note in monitor.coverage.notes)
+
+
+def test_the_copy_is_compared_with_the_model_ever_more_seldom(mlp, held_out, monkeypatch):
+    with foldmon.watch(mlp, held_out, every=10**6, exporters=[]) as monitor:
+        monitor.flush()
+        subject, compared = monitor._subject, []
+        assert subject._snapshots == 1
+        monkeypatch.setattr(subject, "_compare", lambda strategy: compared.append(subject._snapshots))
+        for _ in range(31):
+            subject.snapshot()
+    assert compared == [4, 8, 16, 32]

@@ -76,14 +76,20 @@ def test_a_whole_measurement_is_published_as_it_is():
 def test_a_resumed_rotation_goes_on_where_it_was():
     model, ends = net(), pairs()
     first, second = Rotation(ends, 17, seed=0), Rotation(ends, 17, seed=5)
-    for step in range(4):
+    for step in range(3):
         first.taken_in(share(model, ends, first.next(3).tolist()), step)
     second.load_state_dict(first.state_dict())
+    unseen = set(np.flatnonzero(np.isnan(first._chi)).tolist())
+    assert unseen, "not all had their turn"
     places = first.next(3)
     assert np.array_equal(second.next(3), places)
     one, other = (r.taken_in(share(model, ends, places.tolist()), 9) for r in (first, second))
     assert one.phi == other.phi
     assert one.phi_interval == other.phi_interval
+    # Of every pair's latest value, whichever of the two has measured it.
+    assert len(one.estimate.latest) == len(set(places) | set(range(12)) - unseen)
+    assert np.array_equal(one.estimate.latest, other.estimate.latest)
+    assert np.array_equal(one.class_matrix, other.class_matrix, equal_nan=True)
 
 
 def test_every_published_number_can_be_computed_again_from_the_journal(mlp, held_out, tmp_path):

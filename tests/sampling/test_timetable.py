@@ -206,3 +206,12 @@ def test_a_probe_that_passed_on_more_rows_than_its_share_has_is_not_taken_for_a_
         timetable.probed(step, Share(1, 9), 0.01 + 0.03 * rows, float(step), rows=rows)
     assert contract.price(0) == pytest.approx(0.01)
     assert contract.price(2) == pytest.approx(0.07)
+
+
+def test_what_was_done_beside_a_probe_is_charged_too_and_nothing_else():
+    contract = Contract(0.01, 1.0, 0.01)
+    timetable = Timetable(None, contract, rows=WHOLE)
+    timetable.probed(1, Share(10, 33), 0.1, 1.0)
+    assert contract.cost == pytest.approx(0.1)
+    timetable.probed(2, Share(10, 33), 0.1, 2.0, beside=0.2)
+    assert contract.cost == pytest.approx(0.4)

@@ -144,7 +144,9 @@ class _Walk:
             return
         self._bytes += size
         if isinstance(thing, np.ndarray):
-            if thing.dtype.kind != "O" and thing.flags.writeable:
+            if thing.dtype == object:
+                self._queue += thing.reshape(-1)[:_ELEMENTS].tolist()
+            elif thing.flags.writeable:
                 self.undo.append(functools.partial(undo_array, thing, thing.copy()))
         elif thing.layout == torch.strided and thing.device.type == "cpu" and not thing.is_inference():
             self.undo.append(functools.partial(undo_tensor, thing, thing.detach().clone()))

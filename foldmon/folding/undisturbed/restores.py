@@ -43,11 +43,16 @@ def keep_dict(mapping: dict[Any, Any]) -> Restore:
         >>> restore(), held, restore()
         (True, {'a': 1}, False)
     """
-    keys, values = list(dict.keys(mapping)), list(dict.values(mapping))
-    kind: Any = OrderedDict if isinstance(mapping, OrderedDict) else dict
+    kind: Any = OrderedDict if isinstance(mapping, OrderedDict) else dict  # which has an order of its own
+
+    def entries() -> tuple[list[Any], list[Any]]:
+        keys = list(kind.__iter__(mapping))
+        return keys, [dict.__getitem__(mapping, key) for key in keys]
+
+    keys, values = entries()
 
     def restore() -> bool:
-        if same(dict.values(mapping), values) and same(dict.keys(mapping), keys):
+        if all(map(same, entries(), (keys, values))):
             return False
         kind.clear(mapping)
         for key, value in zip(keys, values, strict=True):
@@ -108,6 +113,8 @@ def keep_memory(thing: Any) -> Restore | None:
         if isinstance(thing, array.array):
             del thing[:]
             thing.frombytes(then)
+        elif isinstance(thing, bytearray):
+            thing[:] = then
         elif now is not None and len(now) == len(then):
             (ctypes.c_char * len(then)).from_buffer(thing).raw = then
         return True

@@ -8,7 +8,7 @@ import io
 import os
 import random
 from array import array
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,7 +97,8 @@ def test_memory_of_other_makes_and_files_that_are_written(tmp_path: Path) -> Non
     log = (tmp_path / "log").open("w")
     held = SimpleNamespace(
         counts=array("i", [1]), shared=(ctypes.c_int * 2)(), text=io.StringIO("ab"), log=log,
-        scratch=(tmp_path / "scratch").open("w+"),
+        scratch=(tmp_path / "scratch").open("w+"), order=OrderedDict(a=1, b=2), raw=bytearray(b"ab"),
+        objects=np.array([[1], {"a": 1}], dtype=object),
     )  # fmt: skip
     with put_back(held):
         held.counts.append(2)
@@ -105,6 +106,13 @@ def test_memory_of_other_makes_and_files_that_are_written(tmp_path: Path) -> Non
         held.text.write("xyz")
         held.scratch.write("a row")
         log.write("a row of mine")
+        held.order.move_to_end("a")
+        held.raw.extend(b"c")
+        held.objects[0].append(2)
+        held.objects[1]["b"] = 2
+    assert list(held.order) == ["a", "b"]
+    assert held.raw == b"ab"
+    assert held.objects.tolist() == [[1], {"a": 1}]
     assert held.counts == array("i", [1])
     assert list(held.shared) == [0, 0]
     assert held.text.getvalue() == "ab"

@@ -125,6 +125,21 @@ def test_a_failure_on_one_rank_is_raised_on_all(monkeypatch):
         team().gather("a")
 
 
+def test_who_fails_meets_the_others_all_the_same_and_tells_them(monkeypatch):
+    told = []
+    one = team(True)
+    monkeypatch.setattr(one, "gather", lambda part, failure: told.append((part, failure)))
+
+    def fail() -> None:
+        raise ValueError("odd")
+
+    one.work(fail)
+    [(part, failure)] = told
+    assert part is None
+    assert str(failure) == "odd"
+    assert one.met
+
+
 def test_the_others_are_told_who_leaves(monkeypatch):
     ended = []
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
