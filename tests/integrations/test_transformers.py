@@ -8,7 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from transformers import (
     GPT2Config,
     GPT2ForSequenceClassification,
@@ -19,7 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from foldmon.integrations.transformers import FoldingTrainerCallback
+from foldmon.integrations.transformers import FoldingTrainerCallback, _as_the_trainer_reads
 from foldmon.journal.following import read_journal
 
 
@@ -245,3 +245,17 @@ def test_of_several_evaluation_sets_the_first_is_read(tmp_path):
     trainer(tmp_path, callback).train()
     (understood,) = (note for note in callback.monitor.coverage.notes if note.startswith("inputs: "))
     assert "int64 (32, " in understood
+
+
+@pytest.mark.parametrize("removes", [True, False])
+def test_columns_are_left_out_also_where_the_trainer_has_taken_them_from_its_own_data_set(tmp_path, removes):
+    """Of a data set of the library ``datasets`` the collator is not shown what to leave out."""
+    arguments = TrainingArguments(
+        str(tmp_path), report_to="none", use_cpu=True, remove_unused_columns=removes,
+        per_device_eval_batch_size=3,
+    )  # fmt: skip
+    loader = _as_the_trainer_reads(Rows(8), arguments, gpt2(), DataLoader(Rows(4), collate_fn=list))
+    items = next(iter(loader))
+    assert len(items) == 3
+    taken = {"input_ids", "attention_mask", "label"}
+    assert set(items[0]) == (taken if removes else taken | {"text"})

@@ -51,3 +51,16 @@ def test_the_copy_is_compared_with_the_model_ever_more_seldom(mlp, held_out, mon
         for _ in range(31):
             subject.snapshot()
     assert compared == [4, 8, 16, 32]
+
+
+def test_a_buffer_that_is_exchanged_for_another_is_followed(mlp) -> None:
+    """As running statistics that a forward pass assigns instead of writing to them."""
+    mlp.register_buffer("scale", torch.tensor(1.0))
+    mlp.register_buffer("shift", torch.zeros(3))
+    replica = Replica(mlp)
+    for value in (2.0, 3.0):
+        mlp.scale, mlp.shift = torch.tensor(value), torch.full((3,), value)
+        assert replica.refresh()
+        assert replica.module.scale.item() == value
+        assert replica.module.shift.tolist() == [value] * 3
+        assert replica.module.shift is not mlp.shift

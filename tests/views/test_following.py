@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 
+import numpy as np
 import pytest
 from rich.text import Text
 
 from foldmon.views.live import live
+from foldmon.views.notebook import history_html
 from foldmon.views.run.reading import Run
-from foldmon.views.run.rows import finite
+from foldmon.views.run.rows import Row, Rows, finite
 from foldmon.views.run.scores import users_scores
 from foldmon.views.run.words import in_words
 from foldmon.views.terminal import picture
@@ -148,3 +150,36 @@ def test_a_severe_warning_is_red_and_a_mild_one_yellow(tmp_path):
     shown = picture(run_of(tmp_path, *records), 100, 30).renderables
     told = [text.style for text in shown if isinstance(text, Text) and text.plain.startswith("▲")]
     assert told == ["yellow", "red"]
+
+
+def test_the_page_is_told_where_rows_that_it_has_are_no_longer_those_of_now():
+    rows = Rows(most=4)
+    versions = []
+    for place, step in enumerate([0, 1, 2, 3, 4, 5, 3]):
+        rows.add(Row(place, 0, {"step": step}, {}, None, (), np.zeros(0), np.zeros(0)))
+        versions.append(rows.version)
+    begun = versions[0]
+    assert [version - begun for version in versions] == [0, 0, 0, 0, 1, 1, 2]
+    rows.clear()
+    assert rows.version == begun + 3
+
+
+def test_only_shares_are_called_estimates(tmp_path):
+    records = journals.training(3, 2)
+    assert "took turns" not in " ".join(in_words(run_of(tmp_path, *records)))
+    records[2]["measured"] = [0, 1, 2]
+    records[2]["pairs"] = len(records[2]["network_r1"])
+    (tmp_path / "other").mkdir()
+    assert "The 64 pairs took turns" in " ".join(in_words(run_of(tmp_path / "other", *records)))
+
+
+def test_the_scale_of_held_out_scores_in_a_notebook_is_fitted_to_them():
+    """From 90 to 93% are a course; on a scale from 0 they would be a flat line."""
+    records = journals.training(12, 2)
+    for place, record in enumerate(records[1:]):
+        record["held_out"] |= {"accuracy": 0.9 + 0.003 * place, "accuracy_interval": [0.8, 0.99]}
+    chart = history_html(records).partition("heldout_accuracy over steps")[2].partition("</svg>")[0]
+    points = chart.partition('<polyline points="')[2].partition('"')[0].split()
+    heights = [float(point.split(",")[1]) for point in points]
+    assert heights == sorted(heights, reverse=True)
+    assert heights[2] - heights[-1] > 40

@@ -64,7 +64,8 @@ def _shares(rows: list[Row]) -> list[str]:
     shared = [row for row in rows if row.shared]
     if not shared:
         return []
-    measured = statistics.median_low(row.values["measured"] for row in rows)
+    known = [row.values["measured"] for row in rows if row.values["measured"] is not None]
+    measured = statistics.median_low(known)
     return [
         f"The {shared[-1].values['pairs']} pairs took turns, {measured} a probe at the median: the curves "
         "are composite estimates for all of them, as of a rotating panel."
