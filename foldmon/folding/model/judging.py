@@ -16,7 +16,7 @@ from foldmon.folding.model.own_loss import agreeing, call_with_labels, keyword_o
 from foldmon.folding.model.prober import Prober
 from foldmon.folding.results.criterion import Criterion, Loss
 from foldmon.folding.results.judges import ByClass, ByFlag, ByPosition, BySquare, Judge, by_itself
-from foldmon.folding.results.outputs import loss_of, parts_of, prediction_of
+from foldmon.folding.results.outputs import loss_of, parts_of
 from foldmon.folding.results.statistics import Ints
 from foldmon.folding.results.targets import IGNORED, Targets
 from foldmon.folding.undisturbed.flags import eager_eval
@@ -93,9 +93,7 @@ class Judging:
             before = random_state()
             self._criterion.understand(output, _target(held_out[rows], inputs, prober), len(rows))
             self.draws = drew(before)
-        found = prediction_of(output, len(rows))[0]
-        likely = found is not None and bool(((found >= 0) & (found <= 1)).all())
-        self._judge = by_itself(prober.head, self._targets, found, likely)
+        self._judge = by_itself(prober.head, self._targets, output, len(rows))
 
     def _bound(self, output: Any, rows: int) -> None:
         size = sum(part.numel() * part.element_size() for part in parts_of(output)) // rows

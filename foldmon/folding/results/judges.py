@@ -121,25 +121,41 @@ class BySquare:
         return errors.square().mean(1), None
 
 
-def by_itself(head: Head | None, targets: Targets, found: Tensor | None, probabilities: bool) -> Judge | None:
+def by_itself(head: Head | None, targets: Targets, output: Any, rows: int) -> Judge | None:
     """How labels are judged without being told, None where they do not say.
 
     Args:
         head: how outputs are read as classes.
         targets: all labels.
-        found: the predictions for a few inputs.
-        probabilities: whether these are likely to be probabilities.
+        output: of the model for a few inputs.
+        rows: number of these.
     """
     values = targets.values
-    if values is None or found is None:
+    logits = None if head is None else head.logits(output, rows)
+    found = prediction_of(output, rows)[0]
+    if values is None:
         return None
-    if head is not None and not (head.last and values.ndim > 1):
-        return ByLabel(head) if head.kind == "labels" else ByClass(head)
+    if head is not None and logits is not None and not (head.last and values.ndim > 1):
+        if head.kind == "labels":
+            return ByLabel(head) if targets.flags and values.shape[1:] == logits.shape[1:] else None
+        return ByClass(head) if _fit(targets, logits, head.kind == "binary") else None
+    if found is None:
+        return None
+    probabilities = bool(((found >= 0) & (found <= 1)).all())
     positions = _classes_second(found, values[:1])
     if positions is not None and targets.positions_among(positions.shape[1]):
         return ByPosition.of(targets, 0, positions.shape[1])
     whole = found[0].numel() == values[0].numel() and values.ndim > 2
     return ByFlag(probabilities) if targets.flags and whole else None
+
+
+def _fit(targets: Targets, logits: Tensor, binary: bool) -> bool:
+    """Whether labels are classes of these, or distributions over them; who says ``classes=True`` may err."""
+    assert targets.values is not None
+    if binary:
+        return targets.single and (targets.flags or targets.signs)
+    same = targets.values.shape[1:] == logits.shape[1:]
+    return targets.stand_for(logits.shape[1]) or (same and targets.shares)
 
 
 def _of_flags(logits: Tensor, labels: Tensor) -> Judged:

@@ -43,8 +43,8 @@ def prediction_of(output: Any, rows: int) -> tuple[Tensor | None, bool]:
 
 
 def _usually_named(output: Any) -> Iterator[Tensor]:
-    items = output if isinstance(output, Mapping) else vars(output)
-    yield from (items[name] for name in _USUAL if isinstance(items.get(name), Tensor))
+    parts = (output.get(n) if isinstance(output, Mapping) else getattr(output, n, None) for n in _USUAL)
+    yield from (part for part in parts if isinstance(part, Tensor))
 
 
 def parts_of(output: Any) -> Iterator[Tensor]:

@@ -370,6 +370,32 @@ def test_other_targets_need_a_loss(model: nn.Module, labels: Any) -> None:
     assert followed(model, X, labels) is None
 
 
+@pytest.mark.parametrize(
+    ("outputs", "labels"),
+    [(3, torch.arange(N) % 3 + 1), (3, torch.arange(N) % 3 - 1), (3, NUMBERS[:, 0]), (1, torch.arange(N) % 5)],
+)
+def test_labels_that_are_no_places_leave_the_classes_that_the_user_told(outputs: int, labels: Tensor) -> None:
+    found = followed(net(outputs), X, labels, classes=True)
+    assert found is not None
+    assert found.predictions.predicted is not None
+    assert (found.loss, found.accuracy) == (None, None)
+
+
+def test_logits_that_the_user_reads_are_judged() -> None:
+    class Parts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net(3)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"z": self.net(x), "x": x}
+
+    found = followed(Parts(), X, CLASSES, classes=lambda output: output["z"])
+    assert found is not None
+    expected = F.cross_entropy(outputs(Parts(), X)["z"], CLASSES)
+    assert found.loss == pytest.approx(expected.item(), rel=1e-4)
+
+
 def test_q_values_are_classes_where_the_user_says_so() -> None:
     class Q(nn.Module):
         def __init__(self) -> None:

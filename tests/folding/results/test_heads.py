@@ -41,7 +41,7 @@ class Scores:
     scores: Tensor
 
 
-@dataclass
+@dataclass(slots=True)
 class Several:
     features: Tensor
     pred: Tensor
