@@ -84,6 +84,13 @@ class HeldOutPanel:
                 self.follow(len(self._held_out))
         return self._judging
 
+    def forget_loss(self) -> None:
+        """The loss that was given fails: predictions alone are followed from now on."""
+        self._loss = None
+        if self._judging is not None:
+            self._judging.forget_loss()
+        self.follow(self.inputs)  # what is known of the others is of two quantities
+
     def follow(self, count: int) -> None:
         """Follow this many of the inputs at most; only before the first measurement."""
         least = _BATCH if self._judging is not None and self._judging.joint else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +13,15 @@ from foldmon.folding.data.pairs import Pairs
 from foldmon.folding.held_out import Ask, HeldOutPanel
 from foldmon.folding.measuring import measure_with
 from foldmon.folding.model.prober import Forward, Prober
+from foldmon.folding.results.criterion import LossFailedError
 from foldmon.folding.results.heads import Classes
 from foldmon.folding.results.nested import FEWEST_POINTS
 from foldmon.folding.results.report import FoldingReport
 from foldmon.folding.results.score import HeldOutScore
 from foldmon.folding.results.statistics import Ints
 from foldmon.folding.sampled.report import measure_sampled
+
+logger = logging.getLogger("foldmon")
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,13 @@ class Plan:
     def measure(self, prober: Prober, paths: Ints | None, step: int, points: int) -> FoldingReport:
         """A probe of some pairs, or of all, on a prober that :meth:`prober` made, and of held-out inputs."""
         report = self.fold(prober, paths, points)
-        return replace(report, held_out=self.predicted(prober, paths, step, points))
+        try:
+            return replace(report, held_out=self.predicted(prober, paths, step, points))
+        except LossFailedError as error:
+            assert self.held_out is not None
+            logger.warning("foldmon: %s; from now on there is no held-out loss", error)
+            self.held_out.forget_loss()
+            return replace(report, held_out=self.predicted(prober, paths, step, points))
 
     def predicted(
         self, prober: Prober, paths: Ints | None, step: int, points: int, ask: Ask | None = None

@@ -133,3 +133,24 @@ def test_classes_as_the_user_says(tmp_path):
     assert report.decision is not None
     assert report.decision.of == 2
     assert report.held_out.predictions.predicted.max() <= 1
+
+
+def test_a_loss_that_begins_to_fail_ends_its_own_series_only(tmp_path, caplog):
+    labels, steps = (X[:, 0] > 0).long(), []
+
+    def training_loss(output, _):
+        steps.append(None)
+        return F.cross_entropy(output, labels)
+
+    def held_out_loss(output, target):
+        if len(steps) > 10:
+            raise KeyError("schedule")
+        return F.cross_entropy(output, target)
+
+    monitor = trained(net(2), training_loss, (X, labels), loss=held_out_loss, log_dir=tmp_path)
+    records = [r for r in read_journal(monitor.journal_path) if r["kind"] == "probe"]
+    assert records[0]["held_out"]["loss"] is not None
+    assert records[-1]["held_out"]["loss"] is None
+    assert records[-1]["held_out"]["accuracy"] is not None
+    assert records[-1]["step"] == 20
+    assert caplog.text.count("loss= failed: KeyError: 'schedule'; from now on") == 1

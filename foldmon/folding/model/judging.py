@@ -70,6 +70,7 @@ class Judging:
         self._keyword: str | None = None
         self.at_once: int | None = None
         self.draws = False
+        self._loses = True
         several = self._targets.values is not None and self._targets.values.ndim > 1
         if loss is not None or (several and not self._targets.flags) or prober.head is None:
             self._way = "whole"
@@ -142,6 +143,10 @@ class Judging:
         forward = prober.forward if self._way == "short" else prober.whole
         return forward(prober.model, inputs), inputs
 
+    def forget_loss(self) -> None:
+        """There is no loss any more: no other may go on in its series."""
+        self._criterion, self._loses = None, False
+
     def begin(self) -> None:
         """The next inputs are judged at the weights of now."""
         if self._criterion is not None:
@@ -163,6 +168,7 @@ class Judging:
             labels = self._targets.values[torch.from_numpy(rows)].to(prober.device)
             judged = self._judge(output, count, labels)
             losses, correct = (None, None) if judged is None else judged
+            losses = losses if self._loses else None
         if self._criterion is not None:
             losses = self._criterion(output, _target(held_out[rows], inputs, prober), count)
         logits = None if head is None else head.logits(output, count)

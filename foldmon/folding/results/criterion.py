@@ -25,6 +25,10 @@ _CALLED = (
 )
 
 
+class LossFailedError(RuntimeError):
+    """The user's loss has failed on outputs as it took them before."""
+
+
 class Criterion:
     """A loss whose value is known of each input, so that two probes can be compared input by input.
 
@@ -67,9 +71,18 @@ class Criterion:
         return self._way == self._jointly
 
     def __call__(self, output: Any, target: Any, rows: int) -> Tensor:
-        """The loss of each input, shape (R,), float32."""
-        values = self._way(output, target, rows)
-        return values.detach().float().reshape(rows)
+        """The loss of each input, shape (R,), float32.
+
+        Raises:
+            LossFailedError: it fails.
+        """
+        try:
+            values = self._way(output, target, rows)
+            return values.detach().float().reshape(rows)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            raise LossFailedError(f"loss= failed: {type(error).__name__}: {error}") from error
 
     def understand(self, output: Any, target: Any, rows: int) -> None:
         """Find out how the loss is called.

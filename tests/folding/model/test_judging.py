@@ -372,7 +372,12 @@ def test_other_targets_need_a_loss(model: nn.Module, labels: Any) -> None:
 
 @pytest.mark.parametrize(
     ("outputs", "labels"),
-    [(3, torch.arange(N) % 3 + 1), (3, torch.arange(N) % 3 - 1), (3, NUMBERS[:, 0]), (1, torch.arange(N) % 5)],
+    [
+        (3, torch.arange(N) % 3 + 1),
+        (3, torch.arange(N) % 3 - 1),
+        (3, NUMBERS[:, 0]),
+        (1, torch.arange(N) % 5),
+    ],
 )
 def test_labels_that_are_no_places_leave_the_classes_that_the_user_told(outputs: int, labels: Tensor) -> None:
     found = followed(net(outputs), X, labels, classes=True)
