@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from foldmon import FoldingRegularizer
 from foldmon.folding.undisturbed.random_state import random_state
@@ -76,12 +76,17 @@ def test_reentrant_checkpoints_are_refused(attached):
         gradients(Block(reentrant=True), attached=attached)
 
 
-def test_a_checkpoint_around_the_whole_model():
+@pytest.mark.parametrize("early_stop", [True, False])
+def test_a_checkpoint_around_the_whole_model(early_stop):
+    """The second run of the model, in the backward pass, may stop before it comes to the hook, or not."""
+
     def outer(reentrant):
         model = Block()
         reg = FoldingRegularizer(model, 0.5, pairs=8).attach()
         torch.manual_seed(2)
-        checkpoint(model, X.clone().requires_grad_(), use_reentrant=reentrant).square().mean().backward()
+        with set_checkpoint_early_stop(early_stop):
+            output = checkpoint(model, X.clone().requires_grad_(), use_reentrant=reentrant)
+        output.square().mean().backward()
         return [p.grad for p in model.parameters()], reg
 
     found, reg = outer(False)
