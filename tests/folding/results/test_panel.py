@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldmon.folding.results.composite import EARLY, EFFECT, FADING, UNIT, Composite
-from foldmon.folding.results.panel import Panel, bootstrap_intervals
+from foldmon.folding.results.panel import Panel, _interval, bootstrap_intervals
 from foldmon.folding.results.statistics import bootstrap_interval
 
 PAIRS = 64
@@ -320,3 +320,15 @@ def test_the_estimate_stays_sound_over_thousands_of_probes(share):
     assert np.linalg.eigvalsh(covariance).min() > 0
     assert estimate.mean[0] == pytest.approx(truth, abs=0.02)
     assert estimate.lower[0] < truth < estimate.upper[0]
+
+
+def test_where_hardly_any_path_folds_the_interval_is_as_wide_as_at_a_mean_of_one_standard_error():
+    """The variance is taken to be proportional to the mean: at a mean near 0 that would be any width."""
+    mean, error = np.array([0.0, 1e-4, 1e-3, 1e-2]), 0.01
+    known = np.full(4, 1e9)
+    lower, upper = _interval(mean, np.full(4, error**2), known, np.ones(4, dtype=bool))
+    quantile = 1.96
+    assert upper[0] == pytest.approx(quantile**2 * error, rel=1e-3)
+    assert (np.diff(upper) > 0).all()
+    assert upper[3] - mean[3] < 1.4 * quantile**2 * error
+    np.testing.assert_allclose(lower, mean - quantile * error, rtol=1e-3)
