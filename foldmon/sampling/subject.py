@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 from torch import nn
 
 from foldmon.config.options import Config
@@ -27,28 +25,31 @@ from foldmon.folding.results.statistics import Ints
 from foldmon.folding.undisturbed.accelerator import devices_of, is_capturing
 from foldmon.folding.undisturbed.captures import heed_captures
 from foldmon.folding.undisturbed.compiled import compiled_functions
-from foldmon.folding.undisturbed.draws import COMPILED, noted
 from foldmon.folding.undisturbed.kept import Kept, kept
 from foldmon.folding.undisturbed.random_state import drew, preserved_random_state, random_state
 from foldmon.folding.undisturbed.stand_in import StoodInError
 from foldmon.folding.undisturbed.traffic import traffic
+from foldmon.sampling.foretold import cheap_to_follow, foretold
 from foldmon.sampling.mirror import CannotCopyError
 from foldmon.sampling.plan import Plan
 from foldmon.sampling.replica import Replica, size_in_bytes
 from foldmon.sampling.strategies import AsTeam, AtRest, InPlace, OnCopy, Strategy, Unmeasured
 from foldmon.sampling.team import Team, resharded
-from foldmon.sampling.verification import DRAWS, does_not_run, few_inputs, objection, stood_in
+from foldmon.sampling.verification import (
+    DRAWS,
+    does_not_run,
+    few_inputs,
+    no_compiled_functions,
+    objection,
+    stood_in,
+)
 from foldmon.sampling.watched import Watched
-from foldmon.torch_internals import is_lazy, may_have_compiled
+from foldmon.torch_internals import is_lazy
 
 logger = logging.getLogger("foldmon")
 
-_TRIAL = 4  # pairs that tell the cost of one
-_QUICK = 0.5  # seconds that these may seem to take
-_LOOKS = 40  # times that the allowance pays for predicting all inputs that are followed
 
 IN_PLACE = "the model is measured in the training thread, not beside it"
-CALLS_COMPILED = "its forward pass calls functions under torch.compile"
 
 
 class Subject:
@@ -243,7 +244,7 @@ class Subject:
         replica = self._private_copy(model)
         try:
             before = random_state()
-            with _no_compiled_functions():
+            with no_compiled_functions():
                 prober = self._look_at(replica.module)
             # A sampler's thread must not draw from generators that training draws from.
             self._refuse((drew(before) or self._loss_draws) and DRAWS)
@@ -309,54 +310,14 @@ class Subject:
             raise CannotCopyError(why)
 
     def _foretell(self, prober: Prober) -> None:
-        """What a probe will cost, from the passes that looked the model over and, if quick, from a trial."""
+        """What a probe will cost, and how many inputs are followed at that price."""
         self._on_cpu = prober.device.type == "cpu"
-        points, self.a_row = self._plan.config.points, prober.seconds_a_row
         lockstep = self.team is not None and self.team.layout.lockstep
-        if _TRIAL * points * self.a_row < _QUICK and self._plan.shares >= _TRIAL and not lockstep:
-            # A few rows cost little but the fixed part of a pass: some pairs, and one alone, tell.
-            few, one = (self._seconds(prober, np.arange(count)) for count in (_TRIAL, 1))
-            self.a_row = max(few - one, few / 10) / (_TRIAL - 1) / points
-            self.fixed = max(one - self.a_row * points, 0.0)
+        self.a_row, self.fixed = foretold(self._plan, prober, tried=not lockstep)
         if self.held_out is not None:
-            self.held_out.follow(self._followed(self.a_row))
-
-    def _followed(self, a_row: float) -> int:
-        """How many held-out inputs are followed: more only where predicting all of them is cheap."""
-        if self.team is not None:  # all ranks follow the same ones, and their clocks differ
-            return FEWEST
-        return max(FEWEST, int(self._plan.config.allowance / _LOOKS / max(a_row, 1e-9)))
-
-    def _seconds(self, prober: Prober, paths: Ints) -> float:
-        began = time.perf_counter()
-        self._plan.fold(prober, paths)
-        return time.perf_counter() - began
+            # All ranks follow the same ones, and their clocks differ.
+            self.held_out.follow(FEWEST if self.team is not None else cheap_to_follow(self._plan, self.a_row))
 
     def _look_at(self, module: nn.Module) -> Prober:
         with resharded(module):
             return self._plan.prober(module)
-
-
-@contextmanager
-def _no_compiled_functions() -> Iterator[None]:
-    """Refuse functions under torch.compile: a sampler's thread cannot keep them from being compiled anew.
-
-    Raises:
-        CannotCopyError: one is called in the block.
-    """
-    if not may_have_compiled():
-        yield
-        return
-    if (notes := noted()) is not None:
-        before = notes.count
-        yield
-        if notes.latest.get(COMPILED, 0) > before:
-            raise CannotCopyError(CALLS_COMPILED)
-        return
-    try:
-        with compiled_functions("fail_on_recompile"):
-            yield
-    except Exception as error:
-        if "fail_on_recompile" in str(error):
-            raise CannotCopyError(CALLS_COMPILED) from error
-        raise

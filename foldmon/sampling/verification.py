@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,17 +12,21 @@ from torch import Tensor, nn
 from foldmon.folding.data.trees import map_tensors
 from foldmon.folding.model.paths import own_dtype
 from foldmon.folding.model.unwrap import device_of, dtype_of
+from foldmon.folding.undisturbed.compiled import compiled_functions
+from foldmon.folding.undisturbed.draws import COMPILED, noted
 from foldmon.folding.undisturbed.flags import eager_eval
 from foldmon.folding.undisturbed.kept import Kept
 from foldmon.folding.undisturbed.random_state import drew, random_state
 from foldmon.folding.undisturbed.stand_in import StoodInError
 from foldmon.folding.undisturbed.tensors import address
 from foldmon.folding.undisturbed.traffic import traffic
+from foldmon.sampling.mirror import CannotCopyError
 from foldmon.sampling.replica import Replica
-from foldmon.torch_internals import own_parameters
+from foldmon.torch_internals import may_have_compiled, own_parameters
 
 _TOLERANCE = 16  # square roots of the rounding error of a type, of the largest value of an output
 
+CALLS_COMPILED = "its forward pass calls functions under torch.compile"
 DRAWS = "its forward pass or the loss draws random numbers in eval mode"
 
 Run = Callable[[nn.Module], Any]
@@ -128,3 +133,28 @@ def _close(a: Tensor, b: Tensor) -> bool:
     scale = float(known.abs().max()) if known.numel() else 0.0
     allowed = _TOLERANCE * torch.finfo(a.dtype).eps ** 0.5 * scale / 100
     return torch.allclose(a, b, rtol=0.0, atol=allowed, equal_nan=True)
+
+
+@contextmanager
+def no_compiled_functions() -> Iterator[None]:
+    """Refuse functions under torch.compile: a sampler's thread cannot keep them from being compiled anew.
+
+    Raises:
+        CannotCopyError: one is called in the block.
+    """
+    if not may_have_compiled():
+        yield
+        return
+    if (notes := noted()) is not None:
+        before = notes.count
+        yield
+        if notes.latest.get(COMPILED, 0) > before:
+            raise CannotCopyError(CALLS_COMPILED)
+        return
+    try:
+        with compiled_functions("fail_on_recompile"):
+            yield
+    except Exception as error:
+        if "fail_on_recompile" in str(error):
+            raise CannotCopyError(CALLS_COMPILED) from error
+        raise

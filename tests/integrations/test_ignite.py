@@ -5,6 +5,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 
+import foldmon
 from foldmon.integrations.ignite import FoldingHandler
 from foldmon.journal.following import read_journal
 
@@ -85,6 +86,18 @@ def test_a_checkpoint_takes_engine_and_handler(engine, mlp, held_out, tmp_path):
     resumed.run(BATCHES, max_epochs=3)
     # Step 4 was measured by the first run, and may be left to it.
     assert [step for step in steps_of(again.monitor) if step != 4] == [8, 12]
+
+
+def test_a_state_is_kept_until_the_engine_starts_and_taken_up_then(engine, mlp, held_out, tmp_path):
+    handler = FoldingHandler(mlp, held_out, exporters=[], log_dir=tmp_path)
+    with foldmon.watch(mlp, held_out, exporters=[], log_dir=tmp_path / "earlier") as earlier:
+        state = earlier.state_dict() | {"skipped": 7, "step": 99}
+    handler.load_state_dict(state)
+    assert handler.state_dict() == state
+    handler.attach(engine)
+    engine.run(BATCHES, max_epochs=1)
+    assert handler.monitor.skipped >= 7
+    assert handler.monitor.steps == 4, "the engine's own count"
 
 
 def test_an_exception_still_reaches_the_user(mlp, held_out, tmp_path):

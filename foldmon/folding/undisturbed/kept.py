@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import io
-import sys
 import types
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foldmon.folding.undisturbed.containers import items_of, size_of
-from foldmon.folding.undisturbed.reach import (
-    LONG,
-    Far,
-    GlobalName,
-    data_of,
-    is_queue,
-    runs_dry,
-    slots_of,
-    walk,
-)
+from foldmon.folding.undisturbed.containers import size_of
+from foldmon.folding.undisturbed.reach import LONG, Far, GlobalName, data_of, slots_of, walk
 from foldmon.folding.undisturbed.restores import (
     GENERATORS,
+    UNSET,
     Restore,
+    Variable,
     keep_dict,
     keep_file,
     keep_filled,
@@ -39,8 +27,9 @@ from foldmon.folding.undisturbed.restores import (
     keep_list,
     keep_memory,
     same,
+    variable_of,
 )
-from foldmon.folding.undisturbed.stand_in import StandIn
+from foldmon.folding.undisturbed.substitutes import protect
 from foldmon.folding.undisturbed.tensors import KeptTensors
 from foldmon.torch_internals import global_hooks
 
@@ -84,7 +73,7 @@ class Kept:
             if id(module) not in registered and not isinstance(module, torch.jit.ScriptModule):
                 vars(module)["training"] = False
         for thing in self._things:
-            _protect(thing)
+            protect(thing)
 
     def put_back(self) -> list[str]:
         """Make everything as it was.
@@ -140,54 +129,6 @@ def kept(
             saved.tensors.release()
 
 
-def _protect(thing: Any) -> None:
-    """In the place of what cannot be put back, where it is held, put something else.
-
-    Of an iterator a copy, or a stand-in that says what it is; so of a queue; of a log a file in memory.
-    """
-    held: list[tuple[Callable[[Any], object], Any]]
-    if isinstance(thing, dict) and size_of(thing) <= LONG:
-        held = [(functools.partial(dict.__setitem__, thing, key), value) for key, value in dict.items(thing)]
-    elif isinstance(thing, list) and size_of(thing) <= LONG:
-        places = enumerate(items_of(thing))
-        held = [(functools.partial(list.__setitem__, thing, place), value) for place, value in places]
-    elif isinstance(thing, type):
-        held = [(functools.partial(setattr, thing, name), value) for name, value in data_of(thing).items()]
-    elif isinstance(thing, GlobalName | types.CellType):
-        variable = _variable_of(thing)
-        held = [(variable.write, variable.read())]
-    else:
-        return
-    for put, value in held:
-        if runs_dry(value):
-            put(_as_fresh(value))
-        elif is_queue(value):
-            put(StandIn(f"a {type(value).__name__}, which other threads may be at work on"))
-        elif isinstance(value, io.IOBase) and _only_takes(value):
-            put(io.StringIO() if isinstance(value, io.TextIOBase) else io.BytesIO())
-
-
-def _only_takes(file: io.IOBase) -> bool:
-    """Whether a file, not the terminal, is written and never read: a log."""
-    shown = sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__
-    try:
-        return not any(file is one for one in shown) and file.writable() and not file.readable()
-    except Exception:
-        return False  # closed
-
-
-def _as_fresh(iterator: Any) -> Any:
-    # The copy of one that runs through other iterators would share them.
-    if type(iterator).__name__ not in _OVER_A_SEQUENCE:
-        return StandIn(f"a {type(iterator).__name__}, which cannot be wound back")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return copy.copy(iterator)
-
-
-_OVER_A_SEQUENCE = ("list_iterator", "tuple_iterator", "range_iterator", "longrange_iterator", "count")
-
-
 def _keeper_of(thing: Any) -> Restore | None:
     """How a thing is put back; None for what has no state of its own."""
     if isinstance(thing, dict):
@@ -225,53 +166,10 @@ def _keep_filled(container: Any) -> Restore | None:
     return keep_filled(container) if size_of(container) <= LONG else None
 
 
-_UNSET = object()
-
-
-@dataclass(frozen=True)
-class _Variable:
-    """A place with a name: how it is read (``_UNSET`` where it is empty), written and emptied."""
-
-    read: Callable[[], Any]
-    write: Callable[[Any], object]
-    delete: Callable[[], object]
-
-    def keep(self) -> Restore:
-        then = self.read()
-
-        def restore() -> bool:
-            if self.read() is then:
-                return False
-            self.delete() if then is _UNSET else self.write(then)
-            return True
-
-        return restore
-
-
-def _variable_of(place: types.CellType | GlobalName) -> _Variable:
-    if isinstance(place, types.CellType):
-        return _Variable(
-            lambda: _content_of(place),
-            lambda value: setattr(place, "cell_contents", value),
-            lambda: delattr(place, "cell_contents"),
-        )
-    names, name = place.namespace, place.name
-    return _Variable(
-        lambda: names.get(name, _UNSET), lambda value: names.__setitem__(name, value), lambda: names.pop(name)
-    )
-
-
-def _content_of(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return _UNSET
-
-
 def _keep_slots(thing: Any, names: list[str]) -> Restore:
-    def slot(name: str) -> _Variable:
-        return _Variable(
-            lambda: getattr(thing, name, _UNSET),
+    def slot(name: str) -> Variable:
+        return Variable(
+            lambda: getattr(thing, name, UNSET),
             lambda value: object.__setattr__(thing, name, value),
             lambda: object.__delattr__(thing, name),
         )
@@ -291,7 +189,7 @@ def _keep_class(kind: type) -> Restore | None:
         for name in now.keys() - then.keys():
             delattr(kind, name)
         for name, value in then.items():
-            if own.get(name, _UNSET) is not value:
+            if own.get(name, UNSET) is not value:
                 setattr(kind, name, value)
         return True
 
@@ -301,7 +199,7 @@ def _keep_class(kind: type) -> Restore | None:
 _KEEPERS: tuple[tuple[Any, Callable[[Any], Restore | None]], ...] = (
     (list, _keep_list),
     (set | deque | bytearray, _keep_filled),
-    (types.CellType | GlobalName, lambda place: _variable_of(place).keep()),
+    (types.CellType | GlobalName, lambda place: variable_of(place).keep()),
     (type, _keep_class),
     (GENERATORS, keep_generator),
     (io.IOBase, keep_file),

@@ -8,8 +8,10 @@ import io
 import operator
 import os
 import random
+import types
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor
 
 from foldmon.folding.undisturbed.containers import items_of
+from foldmon.folding.undisturbed.reach import GlobalName
 
 Restore = Callable[[], bool]
 """Puts something back where it has changed; says whether it had."""
@@ -204,3 +207,49 @@ def same_values(a: Any, b: Any) -> bool:
     if isinstance(a, tuple | list):
         return len(a) == len(b) and all(map(same_values, a, b))
     return bool(a == b)
+
+
+UNSET = object()
+"""What an empty variable holds."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A place with a name: how it is read (``UNSET`` where it is empty), written and emptied."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+    delete: Callable[[], object]
+
+    def keep(self) -> Restore:
+        """How it is put back."""
+        then = self.read()
+
+        def restore() -> bool:
+            if self.read() is then:
+                return False
+            self.delete() if then is UNSET else self.write(then)
+            return True
+
+        return restore
+
+
+def variable_of(place: types.CellType | GlobalName) -> Variable:
+    """The variable of a closure, or of a module."""
+    if isinstance(place, types.CellType):
+        return Variable(
+            lambda: _content_of(place),
+            lambda value: setattr(place, "cell_contents", value),
+            lambda: delattr(place, "cell_contents"),
+        )
+    names, name = place.namespace, place.name
+    return Variable(
+        lambda: names.get(name, UNSET), lambda value: names.__setitem__(name, value), lambda: names.pop(name)
+    )
+
+
+def _content_of(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return UNSET
