@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from dataclasses import dataclass
 
@@ -124,11 +123,18 @@ def test_weights_that_are_nan_are_measured_and_said():
     assert any("NaN" in note for note in monitor.report.notes)
 
 
+class Sizes:
+    """Holds a lock: what other threads may be at work on is not put back after a probe."""
+
+    def __init__(self) -> None:
+        self.lock, self.noted = threading.Lock(), list[int]()
+
+
 class Hungry(nn.Module):
     """Has memory for ``most`` inputs at once."""
 
     most = 10**9
-    sizes: queue.SimpleQueue[int] = queue.SimpleQueue()  # a list would be put back after a probe
+    sizes = Sizes()
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +142,7 @@ class Hungry(nn.Module):
 
     def forward(self, x):
         if not self.training:
-            Hungry.sizes.put(len(x))
+            Hungry.sizes.noted.append(len(x))
             if len(x) > Hungry.most:
                 raise torch.OutOfMemoryError(f"tried to allocate {len(x) * id(x)} bytes")
         return self.net(x)
@@ -144,7 +150,7 @@ class Hungry(nn.Module):
 
 @pytest.fixture
 def hungry():
-    Hungry.most, Hungry.sizes = 10**9, queue.SimpleQueue()
+    Hungry.most, Hungry.sizes = 10**9, Sizes()
     yield Hungry
     Hungry.most = 10**9
 
@@ -158,7 +164,7 @@ def test_out_of_memory_halves_the_chunk(hungry, caplog):
     monitor.close()
     assert_training_is_the_same(lambda model: watched(model, method="sampled", log_dir="other"), hungry)
     assert "a probe failed" not in caplog.text
-    sizes = [hungry.sizes.get() for _ in range(hungry.sizes.qsize())]
+    sizes = hungry.sizes.noted
     assert max(sizes) > 100 >= min(sizes)
 
 
@@ -172,13 +178,13 @@ def test_out_of_memory_that_stays_pauses_probing_with_one_warning(hungry, caplog
     def shrink(model):
         if monitors:
             hungry.most = 0
-            hungry.sizes = queue.SimpleQueue()
+            hungry.sizes = Sizes()
 
     assert_training_is_the_same(watch, hungry, during=shrink)
     # The sizes in the texts differ; the cause is one.
     assert caplog.text.count("a probe failed (OutOfMemoryError") == 1
     assert "the next probe comes in 2 s or later" in caplog.text
-    assert hungry.sizes.qsize() < 40, "40 steps, each due for a probe of several passes"
+    assert len(hungry.sizes.noted) < 40, "40 steps, each due for a probe of several passes"
 
 
 class Locked(Body):

@@ -128,13 +128,26 @@ def test_the_counter_of_a_sparse_tensor_is_put_back(tmp_path):
 
 
 @pytest.mark.parametrize("make", [queue.Queue, queue.PriorityQueue, queue.SimpleQueue])
-def test_a_queue_that_it_fills_is_not_touched_and_that_is_said(make, tmp_path, caplog):
+def test_a_queue_that_it_fills_gets_nothing_of_a_probe(make, tmp_path):
     model = Uses(make(), lambda held: held.put(1))
     train(model, 2)
     with foldmon.watch(model, data(), every=1, exporters=[], log_dir=tmp_path) as monitor:
         train(model, 2)
         monitor.flush()
+        assert [report.step for report in monitor.history] == [0, 1, 2]
     assert model.held.qsize() == 4
+
+
+def test_a_queue_that_it_takes_from_is_not_touched_and_that_is_said(tmp_path, caplog):
+    """What would come out is not foldmon's to take, and an empty one would be waited for."""
+    model = Uses(queue.Queue(), lambda held: held.get())
+    for item in range(10):
+        model.held.put(item)
+    train(model, 2)
+    with foldmon.watch(model, data(), every=1, exporters=[], log_dir=tmp_path) as monitor:
+        train(model, 2)
+        monitor.flush()
+    assert list(model.held.queue) == [4, 5, 6, 7, 8, 9]
     assert "which other threads may be at work on" in caplog.text
 
 

@@ -8,6 +8,7 @@ from ignite.handlers import Checkpoint
 import foldmon
 from foldmon.integrations.ignite import FoldingHandler
 from foldmon.journal.following import read_journal
+from tests.integrations.broken import BrokenMonitor
 
 
 @pytest.fixture
@@ -138,3 +139,19 @@ def test_what_cannot_be_measured_is_said_once_and_the_engine_runs_on(engine, mlp
     assert engine.run(BATCHES, max_epochs=2).iteration == 8
     assert handler.monitor is None
     assert caplog.text.count("training goes on") == 1
+
+
+def test_no_error_of_the_monitors_reaches_the_engine(engine, mlp, held_out, tmp_path):
+    handler, broken = FoldingHandler(mlp, held_out, exporters=[], log_dir=tmp_path), BrokenMonitor()
+    handler.attach(engine)
+    engine.add_event_handler(Events.STARTED, lambda: setattr(handler, "monitor", broken))
+    assert engine.run(BATCHES, max_epochs=2).iteration == 8
+    assert {"step", "close"} <= set(broken.asked)
+
+
+def test_an_engine_that_has_run_before_is_watched_from_its_iteration_on(engine, mlp, held_out, tmp_path):
+    engine.run(BATCHES, max_epochs=1)
+    handler = FoldingHandler(mlp, held_out, every=4, background=False, exporters=[], log_dir=tmp_path)
+    handler.attach(engine)
+    engine.run(BATCHES, max_epochs=2)
+    assert steps_of(handler.monitor) == [4, 8]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 
 import lightning.pytorch as pl
 import pytest
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from foldmon.integrations.lightning import FoldingCallback
 from foldmon.journal.following import read_journal
+from tests.integrations.broken import BrokenMonitor
 
 
 class Classifier(pl.LightningModule):
@@ -262,3 +264,23 @@ def test_a_module_whose_forward_pass_reads_its_trainer_is_measured_in_place(make
     assert fit.global_step == 12
     assert [report.step for report in callback.monitor.history] == [0, 4, 8, 12]
     assert caplog.text.count("its forward pass uses its Trainer, which a copy does not have") == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_error_of_the_monitors_reaches_training(tmp_path, loaders, fails):
+    class Breaks(pl.Callback):
+        def on_train_start(self, trainer, module):
+            callback.monitor = broken
+
+    class Failing(Classifier):
+        def training_step(self, batch, index):
+            if fails and self.global_step == 6:
+                raise ValueError("out of luck")
+            return super().training_step(batch, index)
+
+    broken, callback = BrokenMonitor(), FoldingCallback(every=100, exporters=[])
+    fit = trainer(tmp_path, [callback, Breaks()])
+    with pytest.raises(ValueError, match="out of luck") if fails else nullcontext():
+        fit.fit(Failing(), *loaders)
+    assert fit.global_step == (6 if fails else 12)
+    assert {"log", "close"} <= set(broken.asked)

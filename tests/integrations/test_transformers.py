@@ -14,6 +14,7 @@ from transformers import (
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
     Trainer,
+    TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
@@ -21,6 +22,7 @@ from transformers import (
 
 from foldmon.integrations.transformers import FoldingTrainerCallback, _as_the_trainer_reads
 from foldmon.journal.following import read_journal
+from tests.integrations.broken import BrokenMonitor
 
 
 class Tokens(Dataset):
@@ -259,3 +261,19 @@ def test_columns_are_left_out_also_where_the_trainer_has_taken_them_from_its_own
     assert len(items) == 3
     taken = {"input_ids", "attention_mask", "label"}
     assert set(items[0]) == (taken if removes else taken | {"text"})
+
+
+def test_no_error_of_the_monitors_reaches_the_trainer(tmp_path):
+    class Breaks(TrainerCallback):
+        def on_train_begin(self, *_, **given):
+            callback.monitor = broken
+
+    broken = BrokenMonitor()
+    callback = FoldingTrainerCallback(Tokens(32, 1), pairs=8, points=5, exporters=[])
+    trained = trainer(
+        tmp_path, callback, eval_strategy="steps", eval_steps=3, save_strategy="steps", save_steps=3
+    )
+    trained.add_callback(Breaks())
+    trained.train()
+    assert trained.state.global_step == 6
+    assert {"step", "log", "state_dict", "close"} <= set(broken.asked)

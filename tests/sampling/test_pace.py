@@ -82,6 +82,26 @@ def test_alone_beside_training_a_busy_sampler_leaves_probes_out():
     assert sampler.close()
 
 
+def test_a_probe_that_waits_for_another_one_at_no_fixed_interval_is_not_left_out():
+    """It comes a little later."""
+    subject: Any = Copied(background=True)
+    go_on, sampler, probed = threading.Event(), Sampler(), list[int]()
+
+    def probe(step: int, stall: float, share: Share) -> None:
+        probed.append(step)
+        assert go_on.wait(10)
+
+    timetable = Timetable(None, Contract(1.0, 100.0, 0.0), rows={33: range(1, 9)})
+    pace = Alone(subject, timetable, sampler, Guard(TeamError), probe)
+    assert [pace.advance(step) for step in range(1, 4)] == [False] * 3
+    go_on.set()
+    assert sampler.finish(10)
+    assert not pace.advance(4)
+    assert sampler.finish(10)
+    assert sampler.close()
+    assert probed == [1, 4]
+
+
 def test_the_first_probe_ends_before_training_begins_and_no_other_is_waited_for():
     subject: Any = Copied(background=True)
     go_on, ended, sampler = threading.Event(), list[int](), Sampler()
@@ -111,7 +131,7 @@ def test_a_failing_probe_pauses_and_a_good_one_ends_the_row():
 
     pace = Alone(subject, every(1), Sampler(), guard, probe)
     pace.advance(1)
-    pace.advance(2)  # pauses
+    assert not pace.advance(2), "a pause is no probe that was left out because another one runs"
     assert guard.failures == 1
     guard.resume_at, fail = 0.0, False
     pace.advance(3)

@@ -14,14 +14,14 @@ from typing import Any
 from foldmon.folding.undisturbed.containers import items_of, size_of
 from foldmon.folding.undisturbed.reach import LONG, GlobalName, data_of, is_queue, runs_dry
 from foldmon.folding.undisturbed.restores import variable_of
-from foldmon.folding.undisturbed.stand_in import StandIn
+from foldmon.folding.undisturbed.stand_in import Drain, StandIn
 
 
 def protect(thing: Any) -> None:
     """Exchange what a thing holds of this kind; who keeps the thing puts the exchanged back.
 
-    For an iterator comes a copy, or a stand-in that says what it is; so for a queue; for a log a file in
-    memory.
+    For an iterator comes a copy, or a stand-in that says what it is; for a log a file in memory; for a queue
+    what takes all and gives nothing.
 
     Example:
         >>> held = {"numbers": iter([1, 2]), "names": ["a"]}
@@ -47,7 +47,7 @@ def protect(thing: Any) -> None:
         if runs_dry(value):
             put(_as_fresh(value))
         elif is_queue(value):
-            put(StandIn(f"a {type(value).__name__}, which other threads may be at work on"))
+            put(Drain(f"a {type(value).__name__}, which other threads may be at work on"))
         elif isinstance(value, io.IOBase) and _only_takes(value):
             put(io.StringIO() if isinstance(value, io.TextIOBase) else io.BytesIO())
 
