@@ -50,6 +50,13 @@ class Frugal(Protocol):
 
 
 @runtime_checkable
+class Unhurried(Protocol):
+    """An exporter of which a request costs much and its content little, such as a database's."""
+
+    apart: float  # least seconds from one write to the next, but where someone waits for it
+
+
+@runtime_checkable
 class Finishing(Protocol):
     """An exporter that adds something once all is delivered, before ``close``."""
 

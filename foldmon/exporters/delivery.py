@@ -18,6 +18,7 @@ from foldmon.exporters.base import (
     Losable,
     PermanentError,
     Recalling,
+    Unhurried,
     WriteReport,
 )
 from foldmon.exporters.scalars import safe_name
@@ -54,6 +55,7 @@ class Delivery:
         self._write_report = write_report
         self._name = safe_name(name or exporter.name)
         self._tail = Tail(journal, leave_out=exporter.unread if isinstance(exporter, Frugal) else None)
+        self._apart = exporter.apart if isinstance(exporter, Unhurried) else 0.0
         self._recalled = False
         self._changed = threading.Condition()
         self._pending = False
@@ -132,10 +134,10 @@ class Delivery:
                 self._changed.notify_all()
                 if self.given_up or closing:
                     break
-                if not delivered:
-                    # Woken early where someone waits: new records do not make a dead backend live.
-                    self._changed.wait_for(lambda: self._closing or self._hurried, pause)
-                    self._pending = True
+                # Woken early where someone waits: new records do not make a dead backend live.
+                if rest := self._apart if delivered else pause:
+                    self._changed.wait_for(lambda: self._closing or self._hurried, rest)
+                self._pending = self._pending or not delivered
                 self._hurried = False
             pause = _FIRST_PAUSE if delivered else min(2 * pause, _LONGEST_PAUSE)
         if not self._failing and not self.given_up:

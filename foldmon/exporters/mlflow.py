@@ -1,4 +1,4 @@
-"""MLflow: one batch of metrics a probe, into one run that is named in the user's thread."""
+"""MLflow: the metrics of all probes of a second in one batch, into one run that the user's thread names."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class MLflowExporter:
 
     name = "mlflow"
     unread = UNEXPORTED
+    apart = 1.0
 
     def __init__(
         self, run_id: str | None = None, tracking_uri: str | None = None, layers: int | None = 12

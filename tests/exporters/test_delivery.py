@@ -40,6 +40,13 @@ def no_report(journal, page) -> None:
     raise AssertionError("nobody asks for one")
 
 
+def wait_until(condition) -> None:
+    until = time.monotonic() + 60
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert condition()
+
+
 def delivery_to(backend, journal, write_report=no_report) -> Delivery:
     return Delivery(backend, journal.path, write_report)
 
@@ -423,3 +430,37 @@ def test_an_exporter_that_was_never_given_anything_is_closed(journal):
     backend = Backend()
     assert delivery_to(backend, journal).close(10)
     assert backend.closed == 1
+
+
+class Unhurried(Backend):
+    """Takes a write in ten minutes, and counts them."""
+
+    apart = 600.0
+
+
+def test_an_unhurried_exporter_gets_what_came_meanwhile_in_one_write(journal):
+    backend = Unhurried()
+    delivery = delivery_to(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    wait_until(lambda: backend.steps == [0])
+    for step in (1, 2, 3):
+        journal.write([probe(step)])
+        delivery.notify()
+    time.sleep(0.1)
+    assert backend.calls == 1
+    assert delivery.flush(10), "who waits need not wait for the time between two writes"
+    assert (backend.calls, backend.steps) == (2, [0, 1, 2, 3])
+    journal.write([probe(4)])
+    delivery.notify()
+    assert delivery.close(10)
+    assert (backend.calls, backend.steps) == (3, [0, 1, 2, 3, 4])
+
+
+def test_an_unhurried_exporter_that_fails_is_tried_again_after_the_pause_not_after_that_time(journal):
+    backend = Unhurried(failures=2)
+    delivery = delivery_to(backend, journal)
+    journal.write([probe(0)])
+    delivery.notify()
+    wait_until(lambda: backend.steps == [0])
+    delivery.close(10)
