@@ -64,3 +64,13 @@ def test_a_buffer_that_is_exchanged_for_another_is_followed(mlp) -> None:
         assert replica.module.scale.item() == value
         assert replica.module.shift.tolist() == [value] * 3
         assert replica.module.shift is not mlp.shift
+
+
+def test_the_copy_stays_in_eval_mode_when_it_is_given_back_what_it_held(mlp) -> None:
+    hidden = nn.Linear(3, 3)
+    mlp.kept = [hidden]  # registered nowhere: no one else would tell it
+    replica = Replica(mlp.train())
+    replica.put_back()
+    assert not any(module.training for module in replica.modules)
+    assert len(replica.modules) == len([*mlp.modules()]) + 1
+    assert all(module.training for module in (*mlp.modules(), hidden))

@@ -173,6 +173,8 @@ def test_a_fixed_interval_is_due_once_a_multiple_was_passed_whatever_probes_cost
 def test_a_run_that_is_resumed_waits_for_the_next_multiple():
     timetable = Timetable(5, Contract(0.01, 1.0, 0.0), rows=WHOLE)
     assert [step for step in range(7, 16) if timetable.share(step, 0.0)] == [10, 15]
+    timetable.resume(4)  # who has seen 15 goes back to a checkpoint
+    assert [step for step in range(5, 12) if timetable.share(step, 0.0)] == [5, 10]
 
 
 def test_ranks_learn_beforehand_when_the_next_probe_is_and_that_it_is_affordable():

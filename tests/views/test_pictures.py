@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from matplotlib.collections import QuadMesh
 
 import foldmon
 from foldmon.views.notebook import history_html
@@ -118,3 +119,13 @@ def test_a_notebook_shows_few_layers_and_escapes_what_it_shows():
     assert "&lt;b&gt;up" in page
     records[-1] |= {"pairs": "<b>", "measured": [1]}
     assert "<b>" not in history_html(records).replace("<b>0", "")
+
+
+@pytest.mark.parametrize("probes", [2, 5])
+def test_the_last_column_of_layers_by_steps_is_as_wide_as_the_others(probes):
+    records = journals.training(probes, 3, every=50)
+    mesh = next(
+        part for axes in plot_history(records).axes for part in axes.collections if isinstance(part, QuadMesh)
+    )
+    edges = mesh.get_coordinates()[0, :, 0]
+    assert edges.tolist() == [50.0 * place for place in range(probes + 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch.distributed as dist
 from foldmon.sampling.guard import Guard
 from foldmon.sampling.layout import Layout
 from foldmon.sampling.pace import Together
-from foldmon.sampling.sharing import _first_to_hold
+from foldmon.sampling.sharing import _first_to_hold, _SharedWork
 from foldmon.sampling.team import LateError, Team, TeamError
 from foldmon.sampling.timetable import Share
 
@@ -184,6 +185,18 @@ def test_probes_get_rarer_while_ranks_do_not_come():
         ranks.met = step not in (3, 9)
         pace.advance(step)
     assert tried == [0, 3, 9, 21, 24, 27, 30, 33, 36, 39]
+
+
+@pytest.mark.parametrize(("lockstep", "rows"), [(True, 4), (False, 10)])
+def test_ranks_in_lockstep_run_passes_of_the_size_of_the_smallest(lockstep, rows):
+    work: Any = _SharedWork.__new__(_SharedWork)
+    work.layout, work._rows = team(lockstep=lockstep).layout, 4
+    work.prober = SimpleNamespace(rows_at_once=10)
+    work._keep_step()
+    assert work.prober.rows_at_once == rows
+    work.prober.rows_at_once = 3  # out of memory since
+    work._keep_step()
+    assert work.prober.rows_at_once == 3
 
 
 def test_of_values_that_several_ranks_have_the_first_one_holds_them():
