@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from foldmon.folding.model.giving_up import go_on
 from foldmon.sampling.contract import Contract
 from foldmon.sampling.guard import Guard
 from foldmon.sampling.pace import Alone, Together
@@ -193,3 +194,24 @@ def test_a_probe_is_told_how_many_pairs_it_measures():
     assert len(counts) > 2
     assert all(1 <= count <= 8 for count in counts)
     assert sum(counts) <= 40
+
+
+def test_a_job_that_was_given_up_does_not_take_the_next_one_with_it():
+    sampler, begun, ended = Sampler(), threading.Event(), threading.Event()
+
+    def endless() -> None:
+        while True:
+            begun.set()
+            go_on()  # as every pass does
+
+    def short() -> None:
+        go_on()
+        ended.set()
+
+    assert sampler.offer(endless)
+    assert begun.wait(10)
+    assert not sampler.finish(0.0)
+    assert sampler.offer(short)
+    assert sampler.finish(10)
+    assert ended.is_set()
+    assert sampler.close()
