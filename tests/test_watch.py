@@ -216,6 +216,16 @@ class DrawsInEval(nn.Module):
         return self.body(x + torch.randn_like(x))
 
 
+def test_who_goes_back_to_a_checkpoint_sees_its_steps_measured_again(mlp, held_out):
+    monitor = foldmon.watch(mlp, held_out, every=5, background=False, exporters=[])
+    train(mlp, 4)
+    state = monitor.state_dict()
+    train(mlp, 9)
+    monitor.load_state_dict(state)
+    train(mlp, 2)
+    assert [report.step for report in monitor.history] == [0, 5, 10, 5]
+
+
 def test_a_model_that_draws_in_eval_mode_is_measured_in_the_training_thread(held_out, caplog):
     model = DrawsInEval()
     monitor = foldmon.watch(model, held_out, every=1, exporters=[])

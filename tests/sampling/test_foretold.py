@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from foldmon.config import Config
 from foldmon.sampling import foretold as module
 from foldmon.sampling.foretold import cheap_to_follow, foretold
+from foldmon.sampling.plan import Plan
 
 
 def plan(points: int = 10, shares: int = 64, allowance: float = 1.0) -> Any:
@@ -44,3 +47,20 @@ def test_more_inputs_are_followed_where_the_allowance_pays_for_all_of_them_forty
     assert cheap_to_follow(plan(allowance=1.0), 1e-5) == 2500
     assert cheap_to_follow(plan(allowance=0.0), 1e-5) == cheap_to_follow(plan(), 1.0) == 512
     assert cheap_to_follow(plan(), 0.0) == 25_000_000
+
+
+@pytest.mark.parametrize(
+    ("pairs", "inputs"),
+    [
+        (1, 16),  # half as many as points on the path
+        (2, 66),  # as many as points on the paths
+        (20, 256),  # half of them at most
+        (48, 384),  # the same share of them
+        (64, 512),
+    ],
+)
+def test_held_out_inputs_beside_some_pairs(pairs, inputs):
+    ends: Any = range(64)
+    made = Plan(ends, Config(), None, SimpleNamespace(inputs=512), None, None)
+    assert made._beside(pairs, points=33) == inputs
+    assert replace(made, held_out=None)._beside(pairs, points=33) == 0

@@ -63,6 +63,13 @@ def test_once_all_had_their_turn_the_estimate_of_a_model_at_rest_is_near_the_who
     assert len(report.chi_network) == 4
 
 
+def test_a_turn_of_all_pairs_is_none_of_some():
+    rotation = Rotation(pairs(), 17, seed=0)
+    assert len(rotation.next(11)) == 11
+    assert rotation.next(12) is None
+    assert rotation.next(20) is None
+
+
 def test_a_whole_measurement_is_published_as_it_is():
     model, ends = net(), pairs()
     whole, rotation = foldmon.measure(model, ends, points=17), Rotation(ends, 17, seed=0)
