@@ -20,6 +20,12 @@ def test_coverage_is_said_once_and_names_what_is_missed():
     assert "rnn2 (fused gates), and 2 more" in line
 
 
+def test_of_a_batch_all_is_read_that_begins_with_what_is_no_probe():
+    first, second = printed(start(), probe(0))
+    assert first.startswith("foldmon: measuring")
+    assert second.startswith("foldmon: step 0:")
+
+
 def test_a_line_now_and_then():
     assert len(printed(*(probe(step) for step in range(0, 150, 10)))) == 3
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import foldmon
 from foldmon.folding.undisturbed.buffers import exchanged_buffers
+from foldmon.folding.undisturbed.reach import walk
 
 
 class Counting(nn.Module):
@@ -103,3 +104,9 @@ def test_another_ranks_buffers_leave_with_the_block(fails: bool) -> None:
     for name, buffer in model.named_buffers():
         assert buffer is own[name]
         assert torch.equal(buffer, values[name])
+
+
+def test_weights_and_buffers_of_a_scripted_module_are_reached() -> None:
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    held = [thing.data_ptr() for thing in walk([scripted]).values() if isinstance(thing, Tensor)]
+    assert {tensor.data_ptr() for tensor in (*scripted.parameters(), *scripted.buffers())} <= {*held}
