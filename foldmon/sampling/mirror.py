@@ -200,7 +200,7 @@ class Mirror:
                 if not thing.requires_grad and address(thing) not in live:
                     self.watched.append((thing, version_of(thing)))
                     continue
-            elif runs_dry(thing):
+            elif runs_dry(type(thing)):
                 what = f"a {type(thing).__name__}, which gives what it has only once"
             if what is not None:
                 raise CannotCopyError(f"{_named(shared)} reaches {what}")
@@ -272,7 +272,7 @@ class Mirror:
             return value
         if id(value) in memo:
             return memo[id(value)]
-        if isinstance(value, _FUNCTIONS | nn.Module | nn.Parameter) or runs_dry(value):
+        if isinstance(value, _FUNCTIONS | nn.Module | nn.Parameter) or runs_dry(type(value)):
             raise OtherStructureError
         return _absent(value) if left_alone(type(value)) else copied(value, memo)
 

@@ -106,17 +106,15 @@ def is_leaf(tensor: Tensor) -> bool:
         return False  # one of several views, of which another was written to: FSDP has such weights
 
 
-def runs_dry(thing: Any) -> bool:
-    """Whether a thing gives what it holds only once, and keeps nowhere in Python how far it has come."""
-    kind = type(thing)
-    if not hasattr(kind, "__next__") or isinstance(thing, io.IOBase):
+def runs_dry(kind: type) -> bool:
+    """Whether things of a class give what they hold only once, and keep no place in Python of how far."""
+    if not hasattr(kind, "__next__") or issubclass(kind, io.IOBase):
         return False
     return left_alone(kind) or not kind.__dictoffset__
 
 
-def is_queue(thing: Any) -> bool:
-    """Whether a thing hands items from one thread or process to another, each once."""
-    kind = type(thing)
+def is_queue(kind: type) -> bool:
+    """Whether things of a class hand items from one thread or process to another, each once."""
     return left_alone(kind) and callable(getattr(kind, "put", None)) and callable(getattr(kind, "get", None))
 
 
@@ -252,7 +250,7 @@ def _parts_of_function(function: types.FunctionType, code: bool) -> Iterable[Any
         variables = function.__globals__
         for name in read:
             yield variables.get(name)
-        for name in {*set_, *(name for name in read if runs_dry(variables.get(name)))}:
+        for name in {*set_, *(name for name in read if runs_dry(type(variables.get(name))))}:
             yield GlobalName(function.__globals__, name)
 
 

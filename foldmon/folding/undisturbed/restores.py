@@ -47,15 +47,10 @@ def keep_dict(mapping: dict[Any, Any]) -> Restore:
         (True, {'a': 1}, False)
     """
     kind: Any = OrderedDict if isinstance(mapping, OrderedDict) else dict  # which has an order of its own
-
-    def entries() -> tuple[list[Any], list[Any]]:
-        keys = list(kind.__iter__(mapping))
-        return keys, [dict.__getitem__(mapping, key) for key in keys]
-
-    keys, values = entries()
+    keys, values = list(kind.keys(mapping)), list(kind.values(mapping))
 
     def restore() -> bool:
-        if all(map(same, entries(), (keys, values))):
+        if same(kind.values(mapping), values) and same(kind.keys(mapping), keys):
             return False
         kind.clear(mapping)
         for key, value in zip(keys, values, strict=True):

@@ -8,7 +8,7 @@ import io
 import sys
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from foldmon.folding.undisturbed.containers import items_of, size_of
@@ -30,26 +30,46 @@ def protect(thing: Any) -> None:
         >>> next(held["numbers"]), next(numbers)
         (1, 1)
     """
-    held: list[tuple[Callable[[Any], object], Any]]
+    held: Iterable[tuple[Any, Any]]
+    put: Callable[[Any, Any], object]
     if isinstance(thing, dict) and size_of(thing) <= LONG:
-        held = [(functools.partial(dict.__setitem__, thing, key), value) for key, value in dict.items(thing)]
+        held, put = dict.items(thing), functools.partial(dict.__setitem__, thing)
     elif isinstance(thing, list) and size_of(thing) <= LONG:
-        places = enumerate(items_of(thing))
-        held = [(functools.partial(list.__setitem__, thing, place), value) for place, value in places]
+        held, put = enumerate(items_of(thing)), functools.partial(list.__setitem__, thing)
     elif isinstance(thing, type):
-        held = [(functools.partial(setattr, thing, name), value) for name, value in data_of(thing).items()]
+        held, put = data_of(thing).items(), functools.partial(setattr, thing)
     elif isinstance(thing, GlobalName | types.CellType):
         variable = variable_of(thing)
-        held = [(variable.write, variable.read())]
+        held, put = [("", variable.read())], lambda _, value: variable.write(value)
     else:
         return
-    for put, value in held:
-        if runs_dry(value):
-            put(_as_fresh(value))
-        elif is_queue(value):
-            put(Drain(f"a {type(value).__name__}, which other threads may be at work on"))
-        elif isinstance(value, io.IOBase) and _only_takes(value):
-            put(io.StringIO() if isinstance(value, io.TextIOBase) else io.BytesIO())
+    exchanged = [(place, make(value)) for place, value in held if (make := _maker_for(type(value)))]
+    for place, value in exchanged:
+        put(place, value)
+
+
+_makers: dict[type, Callable[[Any], Any] | None] = {}
+
+
+def _maker_for(kind: type) -> Callable[[Any], Any] | None:
+    """What makes the substitute of a thing of a class; None where it needs none."""
+    if kind not in _makers:
+        _makers[kind] = _find_maker(kind)
+    return _makers[kind]
+
+
+def _find_maker(kind: type) -> Callable[[Any], Any] | None:
+    if runs_dry(kind):
+        return _as_fresh
+    if is_queue(kind):
+        return lambda _: Drain(f"a {kind.__name__}, which other threads may be at work on")
+    return _as_log if issubclass(kind, io.IOBase) else None
+
+
+def _as_log(file: Any) -> Any:
+    if not _only_takes(file):
+        return file
+    return io.StringIO() if isinstance(file, io.TextIOBase) else io.BytesIO()
 
 
 def _only_takes(file: io.IOBase) -> bool:
