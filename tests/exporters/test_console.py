@@ -28,6 +28,8 @@ def test_of_a_batch_all_is_read_that_begins_with_what_is_no_probe():
 
 def test_a_line_now_and_then():
     assert len(printed(*(probe(step) for step in range(0, 150, 10)))) == 3
+    lines = printed(*(probe(step) for step in (0, 59, 60)))
+    assert [line.split(":")[1] for line in lines] == [" step 0", " step 60"]
 
 
 def test_the_last_probe_is_said_at_the_end_and_not_twice():

@@ -26,6 +26,12 @@ def test_more_is_lighter_and_nan_is_grey():
     assert cells[32].tolist() == [150, 150, 150]
 
 
+def test_the_highest_value_is_the_end_of_the_scale_however_small():
+    small, large = (pixels(heat_map_png(np.array([[0.0, 0.5, 1.0]]) * top)) for top in (0.002, 300.0))
+    assert np.array_equal(small, large)
+    assert len(np.unique(small[0], axis=0)) == 3
+
+
 def test_cells_are_whole_blocks_and_large_matrices_stay_as_they_are():
     shown = pixels(heat_map_png(np.eye(3)))
     assert shown.shape == (321, 321, 3)
