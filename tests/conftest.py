@@ -11,6 +11,13 @@ from torch import nn
 
 from foldmon.monitor.lifetime import close_all
 
+AROUND_EVERY_MODULE = (
+    "_global_forward_pre_hooks",
+    "_global_forward_hooks",
+    "_global_backward_pre_hooks",
+    "_global_backward_hooks",
+)
+
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
@@ -19,7 +26,8 @@ def _own_folder(tmp_path, monkeypatch):
     torch.manual_seed(0)
     yield
     close_all()
-    assert not nn.modules.module._has_any_global_hook(), "hooks around every module are left"
+    home = nn.modules.module
+    assert not any(vars(home).get(name) for name in AROUND_EVERY_MODULE), "hooks around every module are left"
 
 
 @pytest.fixture(scope="session")
