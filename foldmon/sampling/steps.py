@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -107,8 +107,7 @@ class StepCounter:
                     self._on_step(steps)
 
     def _patience(self, owner: Optimizer, other: Optimizer) -> int:
-        counted = (parameter for group in owner.param_groups for parameter in group["params"])
-        return _OF_THE_SAME if not self._passed and _owns(other, counted) else _PATIENCE
+        return _OF_THE_SAME if not self._passed and _owns(other, _moved_by(owner)) else _PATIENCE
 
     def _steps_beside_owner(self, optimizer: Optimizer) -> int:
         began, steps = self._others.get(optimizer, (self._round, 0))
@@ -219,8 +218,12 @@ def _living_owner_exists(watched: Watched) -> bool:
     return any(_owns(optimizer, watched.parameters()) for optimizer in living(Optimizer))
 
 
-def _owns(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> bool:
+def _owns(optimizer: Optimizer, parameters: Iterable[Tensor]) -> bool:
     own = {id(parameter) for parameter in parameters}
+    return any(id(parameter) in own for parameter in _moved_by(optimizer))
+
+
+def _moved_by(optimizer: Optimizer) -> Iterator[Tensor]:
     # An optimizer that is only half made or half collected has no groups.
-    groups = vars(optimizer).get("param_groups", ())
-    return any(id(p) in own for group in groups for p in group["params"])
+    for group in vars(optimizer).get("param_groups", ()):
+        yield from group["params"]
