@@ -48,9 +48,12 @@ def test_an_end_that_was_measured_is_not_measured_again(mlp, held_out, tmp_path)
     monitor = foldmon.watch(mlp, held_out, exporters=[], log_dir=tmp_path)
     train(mlp)
     monitor.probe()
+    assert monitor.flush()
+    before = len(monitor.history)
     monitor.close()
-    whole = [record["step"] for record in probes(monitor) if record["measured"] is None]
-    assert whole.count(20) == 1
+    assert len(monitor.history) == before
+    last = probes(monitor)[-1]
+    assert (last["step"], last["measured"]) == (20, None)
 
 
 def test_it_can_be_left_out(mlp, held_out, tmp_path):
