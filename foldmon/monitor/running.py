@@ -305,9 +305,12 @@ class RunningMonitor(Monitor):
                 cost = stall + self._taken_from_training(seconds, time.thread_time() - worked)
                 exported, before = self._output.worked, self._exported
                 self._exported = exported
+                # What not every probe has is charged, but does not tell what the next one costs.
+                beside = self._subject.compared
                 self._timetable.probed(
-                    step, share, cost, time.perf_counter(), exported - before, self._subject.passed(found)
-                )
+                    step, share, cost - beside, time.perf_counter(), exported - before + beside,
+                    self._subject.passed(found),
+                )  # fmt: skip
             self._probed = step
             costs: ProbeCosts = {**self._costs(), "probe_seconds": seconds, "stall_seconds": stall}
             self.report = report

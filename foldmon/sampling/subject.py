@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,8 @@ class Subject:
     Attributes:
         a_row: seconds that an input seems to take, as seen when the model was looked over.
         fixed: seconds that a probe seems to take beside them.
+        compared: seconds of the latest :meth:`snapshot` in which the copy was compared with the model, which
+            it is at few probes.
         reason: why the model is measured in place, in words, where a copy was wished and cannot be.
         coverage: what of the model is measured.
         held_out: the panel of followed inputs, None where there is none.
@@ -111,7 +114,7 @@ class Subject:
         self._on_cpu = True
         sharded = team is not None and team.layout.lockstep
         self._at_rest = AtRest(forward, config.seed, sharded)
-        self._snapshots, self._unfit = 0, ""
+        self._snapshots, self._unfit, self.compared = 0, "", 0.0
         self.strategy: Strategy | None = self._look_over(inner)
 
     @property
@@ -124,7 +127,7 @@ class Subject:
 
         Now and then, and where something changed that never had, the copy is compared with the model.
         """
-        strategy = self.strategy
+        strategy, self.compared = self.strategy, 0.0
         if not isinstance(strategy, OnCopy):
             return
         try:
@@ -135,7 +138,9 @@ class Subject:
             self._snapshots += 1
             is_power = self._snapshots & (self._snapshots - 1) == 0
             if strategy.replica.news or (is_power and self._snapshots > 2):
+                began = time.perf_counter()
                 self._compare(strategy)
+                self.compared = time.perf_counter() - began
         except CannotCopyError as error:
             self.reason = str(error)
             logger.warning("foldmon: from now on %s: %s", IN_PLACE, self.reason)
