@@ -46,3 +46,22 @@ def test_what_exporters_compute_is_charged_with_the_next_probe(mlp, held_out):
     before, after = costs(monitor)
     assert after["cost_seconds"] >= before["cost_seconds"] + 0.5
     assert monitor.overhead > 0
+
+
+def test_comparing_the_copy_with_the_model_is_charged_but_tells_no_price(mlp, held_out, monkeypatch):
+    """Few probes have it: as part of their price it would keep the next ones waiting."""
+    monitor = foldmon.watch(mlp, held_out, every=1, exporters=[])
+    compared = []
+
+    def slow(strategy: object) -> None:
+        compared.append(strategy)
+        time.sleep(1.0)
+
+    monkeypatch.setattr(monitor._subject, "_compare", slow)
+    for _ in range(4):
+        train(mlp, 1)
+        assert monitor.flush()
+    contract, timetable = monitor._contract, monitor._timetable
+    assert compared
+    assert contract.cost >= len(compared) * 1.0
+    assert contract.price(timetable.rows(timetable.whole)) < 0.5
