@@ -79,9 +79,9 @@ def _at_exit() -> None:
     failed = getattr(sys, "last_value", None) is not None
     for monitor in list(_open):
         _close(monitor, last=0.0 if failed else _QUICK)
-    if getattr(sys, "last_type", None) is KeyboardInterrupt and sys.modules["__main__"].__spec__ is None:
-        # A script that was interrupted ends by the signal's own status, unless text was run since (an import
-        # may do that): Python remembers how the latest one ended. Of ``python -m`` it remembers nothing.
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        # A program that was interrupted ends by the signal's own status, unless text was run since (an import
+        # may do that): Python remembers how the latest one ended.
         with contextlib.suppress(KeyboardInterrupt):
             exec("raise KeyboardInterrupt")
 

@@ -60,9 +60,14 @@ def killed() -> None:
 
 def interrupts_itself() -> None:
     model = network()
-    foldmon.watch(model, data(), log_dir="run")
+    foldmon.watch(model, data(), exporters=["tensorboard", imports_late], log_dir="run")
     train(model, 10)
     raise KeyboardInterrupt
+
+
+def imports_late(values: dict[str, float], step: int) -> None:
+    """An exporter that runs text, as many imports do."""
+    exec("x = 1")
 
 
 def unclosed() -> None:

@@ -81,13 +81,13 @@ def test_sigterm_in_a_probe_loses_no_finished_probe():
 PROGRAM = "from tests.faults import program; program.interrupts_itself()"
 
 
-@pytest.mark.parametrize(("how", "status"), [(["-c", PROGRAM], -signal.SIGINT), (["-m"], 1)])
-def test_a_program_that_is_interrupted_ends_as_it_would(how, status):
-    """What closes it imports and compiles, after which Python no longer knows why it ends."""
+@pytest.mark.parametrize("how", [["-c", PROGRAM], ["-m"]])
+def test_a_program_that_is_interrupted_ends_as_it_would(how):
+    """What closes it may import and compile, after which Python no longer knows why it ends."""
     process = start("interrupts_itself", how=how)
     _, errors = process.communicate(timeout=120)
     assert "\nKeyboardInterrupt\n" in errors
-    assert process.returncode == status
+    assert process.returncode == -signal.SIGINT
     assert read_journal(JOURNAL)[-1]["kind"] == "end"
 
 
