@@ -17,6 +17,10 @@ from foldmon.commands import demo
 from tests.views.browser import Browser
 from tests.views.server import tensorboard
 
+_CLOSE_PANELS = (
+    "[...document.querySelectorAll('button')]"
+    ".filter(button => /close/i.test(button.ariaLabel ?? '')).map(button => button.click())"
+)
 _FRAME = "document.querySelector('iframe')?.contentDocument"
 
 
@@ -33,8 +37,9 @@ def main(folder: str | Path = Path(__file__).parent / "screenshots") -> None:
         with _mlflow(Path(scratch)) as (address, experiment):
             browser.resize(1760, 1000)
             browser.open(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART&searchFilter=")
-            browser.wait_for("document.querySelectorAll('.js-plotly-plot').length > 3", 180)
-            time.sleep(3)  # it draws one chart after the other
+            browser.wait_for("document.querySelectorAll('.js-plotly-plot').length > 2", 180)
+            browser.evaluate(_CLOSE_PANELS)
+            time.sleep(5)  # it draws one chart after the other
             browser.shoot(out / "demo-mlflow.png")
 
 
