@@ -328,13 +328,18 @@ def test_hooks_around_every_module_hear_nothing_of_foldmon(caplog):
         handle.remove()
 
 
+def around_every_module() -> bool:
+    """Whether there is a hook around every module, of whomever's."""
+    return bool(nn.modules.module._global_forward_pre_hooks or nn.modules.module._global_forward_hooks)
+
+
 def test_several_threads_watch_their_models_at_once():
     """While one looks its model over, it listens around every module; another takes that for nothing."""
     begun, go_on = threading.Event(), threading.Event()
 
     class Waits(nn.Module):
         def forward(self, x):
-            if nn.modules.module._has_any_global_hook():
+            if around_every_module():
                 begun.set()
                 go_on.wait(60)
             return x.relu()
@@ -348,7 +353,7 @@ def test_several_threads_watch_their_models_at_once():
     go_on.set()
     thread.join()
     assert all(map(runs_beside, monitors))
-    assert not nn.modules.module._has_any_global_hook()
+    assert not around_every_module()
 
 
 def test_a_large_array_is_shared_and_a_large_tensor_cloned_once():

@@ -18,7 +18,10 @@ def _kind() -> str | None:
     wished = os.environ.get("FOLDMON_GPU_TESTS")
     if wished:
         return wished
-    found = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else torch.device("cuda")
+    try:
+        found = torch.accelerator.current_accelerator()
+    except RuntimeError:  # torch 2.6, where there is none
+        found = None
     module = None if found is None else module_of(found.type)
     return found.type if module is not None and module.is_available() else None
 
