@@ -241,6 +241,11 @@ def own_parameters(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module._parameters.values() if parameter is not None]
 
 
+def has_weights(module: nn.Module) -> bool:
+    """Whether a module, or one inside it, has parameters; none is asked."""
+    return any(map(own_parameters, module.modules()))
+
+
 def has_own_iteration(loader: DataLoader[Any]) -> bool:
     """Whether the loader's class makes batches in a way of its own, beside its data set and collate_fn."""
     kind, torchs = type(loader), DataLoader

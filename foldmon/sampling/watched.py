@@ -35,7 +35,7 @@ class Watched:
         inner = unwrap(model)
         self.name = type(inner).__name__
         self._root = weakref.ref(inner)
-        self._owners = [weakref.ref(module) for module in inner.modules() if _owns_parameters(module)]
+        self._owners = [weakref.ref(module) for module in inner.modules() if own_parameters(module)]
 
     def __call__(self) -> nn.Module | None:
         """The module itself, while it lives."""
@@ -82,7 +82,3 @@ class Watched:
         """The modules that own parameters; none where one of them is gone."""
         found = [owner for reference in self._owners if (owner := reference()) is not None]
         return found if len(found) == len(self._owners) else []
-
-
-def _owns_parameters(module: nn.Module) -> bool:
-    return bool(own_parameters(module))

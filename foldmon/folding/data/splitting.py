@@ -211,11 +211,9 @@ def _if_positions_first(inputs: Any, labels: Any) -> str:
     """What to do where the second dimension of the inputs has as many entries as there are labels."""
     if not (isinstance(inputs, Tensor) and inputs.ndim > 1 and hasattr(labels, "__len__")):
         return ""
+    if len(labels) != inputs.shape[1]:
+        return ""
     return (
-        ""
-        if len(labels) != inputs.shape[1]
-        else (
-            ". Where positions come first and inputs second, pass x.transpose(0, 1) for x, and "
-            "forward=lambda model, x: model(x.transpose(0, 1))"
-        )
+        ". Where positions come first and inputs second, pass x.transpose(0, 1) for x, and "
+        "forward=lambda model, x: model(x.transpose(0, 1))"
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from foldmon.folding.data.bundles import Bundle
 from foldmon.folding.data.trees import call, maker_of, opened
 from foldmon.folding.model.decoders import FIRST_TOKEN, ask_for_first_token
-from foldmon.torch_internals import own_parameters
+from foldmon.torch_internals import has_weights
 
 Forward = Callable[[nn.Module, Any], Any]
 
@@ -61,7 +61,7 @@ def _has_forward(model: nn.Module) -> bool:
 
 def _calls_of_the_only_child(model: nn.Module) -> Iterator[tuple[Forward, str]]:
     """Of a module that is trained by methods of its own, the one module in it that holds weights."""
-    names = [name for name, child in model.named_children() if any(map(own_parameters, child.modules()))]
+    names = [name for name, child in model.named_children() if has_weights(child)]
     if len(names) == 1:
         name = names[0]
         yield (

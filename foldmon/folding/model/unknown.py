@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from foldmon.folding.model.taps import Sightings
 from foldmon.folding.symbols.registry import reader_of
-from foldmon.torch_internals import own_parameters
+from foldmon.torch_internals import has_weights
 
 _ROWS = 2  # two tell what mixes rows, more would cost memory
 
@@ -49,16 +49,12 @@ def hidden_activations(sightings: Sightings, sites: Iterable[str], like: Tensor)
             )
         elif _spikes(module, sightings.put_out.get(name)):
             found[name] = f"{cls.__name__} {SPIKING}: spiking layers are not covered"
-        elif any(f"{name}/{cut}" in sightings.kinks for cut in _CUTS) and _has_weights(module):
+        elif any(f"{name}/{cut}" in sightings.kinks for cut in _CUTS) and has_weights(module):
             found[name] = (
                 f"{cls.__name__} bends values at a cut of its own behind what it computes (a norm with a "
                 "learned threshold): no threshold on its input tells where, so it is not covered"
             )
     return found
-
-
-def _has_weights(module: nn.Module) -> bool:
-    return any(map(own_parameters, module.modules()))
 
 
 def _spikes(module: nn.Module, put_out: tuple[float, float] | None) -> bool:
